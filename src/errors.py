@@ -1,0 +1,87 @@
+"""Everything that Twofold raises on purpose; each class knows whose fault it is, its exit code and its HTTP status.
+
+    TwofoldError                     exit 1    500
+    ├── UserError                    what was asked for cannot be done as asked
+    │   ├── ConfigError              exit 2    500   a hyperparameter, a setting or a file of the job is wrong
+    │   ├── DataError                exit 3    500   a channel is empty, a record is broken
+    │   ├── ModelError               exit 4    500   the model folder is missing something or does not fit together
+    │   └── RequestError             exit 1    400   the client of an endpoint sent what cannot be answered
+    │       ├── PayloadTooLarge                413
+    │       ├── UnsupportedMediaType           415
+    │       └── NotAcceptable                  406
+    └── PlatformError                exit 5    503   machine, network, disk: a second try may help
+
+Messages have three parts: what was found (with the value), what was expected (with the bound), what to change (in the
+user's own word for it: the hyperparameter, channel, header or file).
+"""
+
+
+class TwofoldError(Exception):
+    """Base of all errors that Twofold raises on purpose; by itself it means a fault of ours."""
+
+    exit_code = 1
+    """Exit code of a job that ends with this error."""
+    status = 500
+    """HTTP status of a request that ends with this error."""
+    cause = "internal"
+    """Class of the cause as the failure file names it."""
+
+
+class UserError(TwofoldError):
+    """What was asked for cannot be done as asked; trying again will not help."""
+
+    cause = "user"
+
+
+class ConfigError(UserError):
+    """A hyperparameter, an environment variable or a configuration file of the job is wrong."""
+
+    exit_code = 2
+    cause = "configuration"
+
+
+class DataError(UserError):
+    """A channel is missing or empty, or a record in it cannot be read."""
+
+    exit_code = 3
+    cause = "data"
+
+
+class ModelError(UserError):
+    """The model folder is missing something or does not fit together."""
+
+    exit_code = 4
+    cause = "model"
+
+
+class RequestError(UserError):
+    """The client of an endpoint sent something that cannot be answered."""
+
+    status = 400
+    cause = "request"
+
+
+class PayloadTooLarge(RequestError):
+    """The body of a request is over the limit in force."""
+
+    status = 413
+
+
+class UnsupportedMediaType(RequestError):
+    """No decoder for the Content-Type of a request."""
+
+    status = 415
+
+
+class NotAcceptable(RequestError):
+    """No encoder for any type in the Accept header of a request."""
+
+    status = 406
+
+
+class PlatformError(TwofoldError):
+    """The machine, the network or the disk failed; a second try may help."""
+
+    exit_code = 5
+    status = 503
+    cause = "platform"
