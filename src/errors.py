@@ -4,6 +4,7 @@
     ├── UserError                    what was asked for cannot be done as asked
     │   ├── ConfigError              exit 2    500   a hyperparameter, a setting or a file of the job is wrong
     │   ├── DataError                exit 3    500   a channel is empty, a record is broken
+    │   │   └── FormatError          exit 3    400   these bytes are not what their type says
     │   ├── ModelError               exit 4    500   the model folder is missing something or does not fit together
     │   └── RequestError             exit 1    400   the client of an endpoint sent what cannot be answered
     │       ├── PayloadTooLarge                413
@@ -45,6 +46,12 @@ class DataError(UserError):
 
     exit_code = 3
     cause = "data"
+
+
+class FormatError(DataError):
+    """Bytes are not what their content type says; the message says where, the caller adds the file or the channel."""
+
+    status = 400
 
 
 class ModelError(UserError):

@@ -1,0 +1,1 @@
+"""Built-in models: what the manifest of an artifact can name. `train` and `serve` both build them from here."""

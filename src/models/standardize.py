@@ -1,0 +1,26 @@
+"""Input normalisation that travels with the weights, so that requests hold raw values."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Standardize(nn.Module):
+    """Subtract the mean and divide by the standard deviation of the training data, feature by feature."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int) -> None:
+        """Start as the identity over rows of `features` values; `fit` gives the statistics."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def fit(self, mean: Tensor, std: Tensor) -> None:
+        """Take statistics of shape `[features]`; a constant feature (std 0) is only shifted."""
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(std > 0, 1.0 / std, torch.ones_like(std)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map rows `[n, features]` to rows of mean 0 and standard deviation 1."""
+        return (rows - self.mean) * self.scale
