@@ -78,8 +78,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) if folder.is_dir() else ""
         raise ModelError(
-            f"No {MANIFEST} in {folder} ({f'found: {found}' if found else 'the folder is empty or missing'}). Expected the "
-            f"content of a model.tar.gz that `train` wrote. Check ModelDataUrl, or mount the model folder there."
+            f"No {MANIFEST} in {folder} ({f'found: {found}' if found else 'the folder is empty or missing'}). Expected "
+            f"the content of a model.tar.gz that `train` wrote. Check ModelDataUrl, or mount the model folder there."
         )
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
@@ -89,8 +89,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(f"{path}: {where}: {first['msg']}. Expected a manifest that `train` wrote.") from error
     if manifest.format_version > FORMAT_VERSION:
         raise ModelError(
-            f"{path}: format_version is {manifest.format_version}, this image reads up to {FORMAT_VERSION}. Serve the model "
-            f"with the image that trained it, or a newer one."
+            f"{path}: format_version is {manifest.format_version}, this image reads up to {FORMAT_VERSION}. Serve the "
+            f"model with the image that trained it, or a newer one."
         )
     return manifest
 
