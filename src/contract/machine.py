@@ -1,0 +1,121 @@
+"""What this container was granted: cores, memory, shared memory, GPUs; never what the host has beyond that.
+
+Source: the kernel's cgroup v2 (`cpu.max`, `memory.max`) and v1 (`cpu.cfs_quota_us`, `memory.limit_in_bytes`) files. A
+container sees its own group at the root of the mount.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import PlatformError
+
+CGROUP = Path("/sys/fs/cgroup")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - measured, never written here
+GPU_TIMEOUT = 60.0
+"""Seconds; without the persistence daemon the driver of eight GPUs takes ten and more to wake."""
+
+_V1_UNLIMITED = 1 << 60
+"""Bytes; cgroup v1 says "no limit" by a number near 2**63."""
+
+logger = logging.getLogger(__name__)
+
+
+def cpus(cgroup: Path = CGROUP) -> int:
+    """Count the cores that threads can use at once: the affinity mask, cut by the quota.
+
+    A part of a core is rounded down, since threads beyond the quota only get each other throttled; at least 1.
+    """
+    available = len(os.sched_getaffinity(0))
+    quota = _cpu_quota(cgroup)
+    return available if quota is None else max(1, min(available, int(quota)))
+
+
+def memory_limit(cgroup: Path = CGROUP) -> int | None:
+    """Bytes that this container may use before it is killed; None when only the machine bounds it."""
+    text = _read(cgroup / "memory.max")
+    if text is None:
+        text = _read(cgroup / "memory" / "memory.limit_in_bytes")
+    if text is None or not text.isdecimal():
+        return None
+    limit = int(text)
+    return limit if limit < _V1_UNLIMITED else None
+
+
+def shm_bytes(folder: Path = SHARED_MEMORY) -> int:
+    """Bytes free for shared memory; 0 where there is none or it may not be written."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return 0
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def gpu_count(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> int:
+    """Count the GPUs that this container sees, as sagemaker-training counts them: by `nvidia-smi`, without torch.
+
+    A partitioned GPU counts once: a process can use one partition only. `CUDA_VISIBLE_DEVICES` can hide some.
+
+    Args:
+        environ: environment variables; `PATH` and `CUDA_VISIBLE_DEVICES` are looked at.
+        timeout: seconds to wait for the driver.
+
+    Raises:
+        PlatformError: the driver does not answer in time.
+    """
+    program = shutil.which("nvidia-smi", path=environ.get("PATH"))
+    if program is None:
+        return 0
+    try:
+        done = subprocess.run(
+            [program, "--list-gpus"], capture_output=True, check=False, env=dict(environ), timeout=timeout
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PlatformError(
+            f"nvidia-smi --list-gpus gave no answer in {timeout:g} s. Expected a list of GPUs. The driver hangs: start "
+            f"the job again on another instance."
+        ) from error
+    except OSError as error:
+        logger.warning("No GPU is used: %s cannot be run (%s)", program, error)
+        return 0
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        logger.warning("No GPU is used: nvidia-smi ended with code %d (%s)", done.returncode, said)
+        return 0
+    listed = sum(line.startswith(b"GPU ") for line in done.stdout.splitlines())
+    return min(listed, _visible(environ.get("CUDA_VISIBLE_DEVICES"), listed))
+
+
+def _visible(devices: str | None, listed: int) -> int:
+    """Count the entries of `CUDA_VISIBLE_DEVICES`; as CUDA does, stop at the first that names no device."""
+    if devices is None:
+        return listed
+    count = 0
+    for entry in devices.split(","):
+        device = entry.strip()
+        if not device or device.startswith("-") or (device.isdecimal() and int(device) >= listed):
+            break
+        count += 1
+    return count
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    """Cores that the quota is worth; None without one."""
+    text = _read(cgroup / "cpu.max")
+    if text is None:
+        quota = _read(cgroup / "cpu" / "cpu.cfs_quota_us")
+        period = _read(cgroup / "cpu" / "cpu.cfs_period_us")
+    else:
+        quota, _, period = text.partition(" ")
+    if not quota or not period or not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None
+    return int(quota) / int(period)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
