@@ -96,6 +96,11 @@ class Paths:
         return self.output / "success"
 
     @property
+    def message(self) -> Path:
+        """Exit message of a processing job, its first 1,024 bytes."""
+        return self.output / "message"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints, synced with S3 both ways."""
         return self.base / "checkpoints"
@@ -109,6 +114,11 @@ class Paths:
     def processing_config(self) -> Path:
         """Configuration files of a processing job: `config`, not `input/config`."""
         return self.base / "config"
+
+    @property
+    def processing_resource_config(self) -> Path:
+        """Hosts of a processing job."""
+        return self.processing_config / "resourceconfig.json"
 
     @property
     def warm_pool_cache(self) -> Path:
