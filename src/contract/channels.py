@@ -3,8 +3,8 @@
     File, FastFile     input/data/<channel>/           a folder
     Pipe               input/data/<channel>_<epoch>    a FIFO for each pass, made on demand
 
-For FastFile the platform may write `File` in `inputdataconfig.json`: readers must treat the two alike. Local mode writes
-nothing but the mode and the content type.
+For FastFile the platform may write `File` in `inputdataconfig.json`: readers must treat the two alike. Local mode
+writes nothing but the mode and the content type.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html.
 """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from .json_file import JSON, list_field, object_field, read_object, string_field, wrong_field
+from .json_file import JSON, list_field, read_object, string_field, wrong_field
 
 LONE_HOST = "localhost"
 DEFAULT_GROUP = "homogeneousCluster"
@@ -117,11 +117,12 @@ def _hosts(path: Path, content: dict[str, JSON]) -> tuple[tuple[str, ...], str]:
 
 
 def _group(path: Path, key: str, value: JSON) -> InstanceGroup:
-    fields = object_field(path, key, value)
+    if not isinstance(value, dict):
+        raise wrong_field(path, key, value, "an object")
     return InstanceGroup(
-        name=string_field(path, f"{key}.instance_group_name", fields.get("instance_group_name")) or DEFAULT_GROUP,
-        instance_type=string_field(path, f"{key}.instance_type", fields.get("instance_type")) or DEFAULT_INSTANCE_TYPE,
-        hosts=_names(path, f"{key}.hosts", fields.get("hosts")),
+        name=string_field(path, f"{key}.instance_group_name", value.get("instance_group_name")) or DEFAULT_GROUP,
+        instance_type=string_field(path, f"{key}.instance_type", value.get("instance_type")) or DEFAULT_INSTANCE_TYPE,
+        hosts=_names(path, f"{key}.hosts", value.get("hosts")),
     )
 
 
