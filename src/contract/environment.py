@@ -226,6 +226,6 @@ def _check_variable(name: str, text: str) -> None:
         )
     if size > VARIABLE_BYTES:
         raise ConfigError(
-            f"The environment variable {name} would take {size:,} bytes. Expected at most {VARIABLE_BYTES:,}, the limit "
-            f"of Linux. Shorten the hyperparameters; put long values into a file of a channel."
+            f"The environment variable {name} would take {size:,} bytes. Expected at most {VARIABLE_BYTES:,}, the "
+            f"limit of Linux. Shorten the hyperparameters; put long values into a file of a channel."
         )
