@@ -1,0 +1,55 @@
+"""The one table of formats, from a content type or a file's name to a decoder and an encoder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import csv, json_rows, jsonl, npy
+from .rows import Labels, Rows, RowShape
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to write rows as bytes."""
+
+    name: str
+    """What people call it, for messages."""
+    media_types: tuple[str, ...]
+    """Its names in Content-Type and Accept headers, the usual one first."""
+    suffixes: tuple[str, ...]
+    """Ends of the names of its files."""
+    decode_rows: Callable[[bytes, RowShape | None], Rows]
+    """Read rows `[rows, *row_shape]`; raises FormatError."""
+    encode: Callable[[Rows, Labels | None], bytes]
+    """Write an answer `[rows]` or `[rows, columns]`, with a label for each row if there are any."""
+
+
+JSON = Format("JSON", ("application/json",), (".json",), json_rows.decode_rows, json_rows.encode)
+CSV = Format("CSV", ("text/csv",), (".csv",), csv.decode_rows, csv.encode)
+JSON_LINES = Format(
+    "JSON Lines",
+    ("application/jsonlines", "application/x-jsonlines"),
+    (".jsonl", ".jsonlines"),
+    jsonl.decode_rows,
+    jsonl.encode,
+)
+NPY = Format("NPY", ("application/x-npy",), (".npy",), npy.decode_rows, npy.encode)
+
+FORMATS = (JSON, CSV, JSON_LINES, NPY)
+MEDIA_TYPES = {media_type: entry for entry in FORMATS for media_type in entry.media_types}
+"""Every accepted media type."""
+
+
+def media_type(header: str) -> str:
+    """Take the media type out of a header such as `text/csv; label_size=0`, in lower case and without parameters."""
+    return header.partition(";")[0].strip().lower()
+
+
+def by_media_type(header: str) -> Format | None:
+    """Find a format by a Content-Type header; parameters and case do not matter."""
+    return MEDIA_TYPES.get(media_type(header))
+
+
+def by_suffix(file_name: str) -> Format | None:
+    """Find a format by a file's name."""
+    name = file_name.lower()
+    return next((entry for entry in FORMATS if name.endswith(entry.suffixes)), None)
