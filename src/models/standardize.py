@@ -1,4 +1,4 @@
-"""Input normalisation that travels with the weights, so that requests hold raw values."""
+"""Normalisation that travels with the weights, so that requests and answers hold raw values."""
 
 import torch
 from torch import Tensor, nn
@@ -24,3 +24,25 @@ class Standardize(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Map rows `[n, features]` to rows of mean 0 and standard deviation 1."""
         return (rows - self.mean) * self.scale
+
+
+class Restore(nn.Module):
+    """Multiply by the standard deviation of the training targets and add their mean: the inverse at the other end."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, outputs: int) -> None:
+        """Start as the identity over rows of `outputs` values; `fit` gives the statistics."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("scale", torch.ones(outputs))
+
+    def fit(self, mean: float, std: float) -> None:
+        """Take the statistics of the target; of a constant target (std 0) only the mean."""
+        self.mean.fill_(mean)
+        self.scale.fill_(std if std > 0 else 1.0)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map rows `[n, outputs]` of mean 0 and standard deviation 1 to the units of the target."""
+        return rows * self.scale + self.mean

@@ -1,0 +1,7 @@
+"""The verb `train`.
+
+__main__   PID 1: reads the job, starts the ranks, relays their output, judges how they ended     (no torch)
+launch     the command and environment of the ranks; supervise  runs them                         (no torch)
+agent      torchrun, without its noise
+program    one rank, from configuration to artifact: read this first
+"""

@@ -1,0 +1,106 @@
+"""Entry point of `train`: read the job, start the ranks, judge how they ended.
+
+PID 1 of a training container. It imports no torch, so that it is there in a tenth of a second and stays small.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from ..contract import logs, machine, outcome
+from ..contract.job import TrainingJob, read_training_job
+from ..contract.paths import Paths, scratch
+from ..errors import ConfigError, TwofoldError
+from . import reports
+from .config import TrainingConfig, read_config
+from .launch import STOP_TIMEOUT_S, plan_launch, processes_per_host, wait_for_hosts
+from .supervise import supervise
+
+log = logging.getLogger("twofold.train")
+
+_STOPPED_EARLY = 143
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Run the training job of this container and return its exit code."""
+    paths = Paths.from_environ(environ)
+    # Left by an earlier run in the same tree: it would be taken for the user's own word on this one.
+    with contextlib.suppress(OSError):
+        paths.failure.unlink()
+    try:
+        job = read_training_job(paths, environ)
+        logs.configure(job.log_level)
+        return _run_job(job, environ)
+    except TwofoldError as error:
+        text = outcome.failure_text(error)
+        log.error("%s", text)
+        outcome.write_failure(paths, text)
+        return outcome.exit_code(error)
+
+
+def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
+    _refuse_script_mode(job)
+    config = read_config(job.hyperparameters.user)
+    cpus, gpus = machine.cpus(), machine.gpu_count(environ)
+    _announce(job, config, cpus, gpus)
+    wait_for_hosts(job.cluster.hosts if job.cluster.size > 1 else [])
+    with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
+        launch = plan_launch(job, config, environ, cpus=cpus, gpus=gpus, directory=Path(directory))
+        ending = supervise(launch.argv, launch.environ, stop_timeout_s=STOP_TIMEOUT_S)
+        if ending.returncode == 0:
+            return 0
+        report = reports.first(Path(directory))
+    if report is None and ending.stopped:
+        log.warning("stopped before the first step: nothing was saved")
+        return _STOPPED_EARLY
+    code, sentence = outcome.signal_exit(ending.returncode)
+    text = report.message if report else f"internal: the ranks ended without a report: {sentence}"
+    log.error("%s%s", f"{report.source}: " if report else "", text)
+    outcome.write_failure(job.paths, text)
+    return report.exit_code if report else code
+
+
+def _refuse_script_mode(job: TrainingJob) -> None:
+    """Say that a script was sent which nobody would run."""
+    if job.program:
+        raise ConfigError(
+            f"This job brings a script of its own (sagemaker_program={job.program!r}), and this version trains "
+            f"built-in models only. Leave out entry_point and source_dir, or name a command by ContainerEntrypoint."
+        )
+
+
+def _announce(job: TrainingJob, config: TrainingConfig, cpus: int, gpus: int) -> None:
+    cluster = job.cluster
+    log.info(
+        "job %s: host %s (%d of %d), %d processes a host, %d CPUs, %d GPUs",
+        job.name or "(unnamed)",
+        cluster.current_host,
+        cluster.rank + 1,
+        cluster.size,
+        processes_per_host(job, config, gpus),
+        cpus,
+        gpus,
+    )
+    for channel in job.channels.values():
+        log.info("channel %s: %s mode, %s", channel.name, channel.mode, channel.path)
+    log.info("hyperparameters: %s", " ".join(f"{k}={v}" for k, v in config.model_dump(exclude_defaults=True).items()))
+
+
+@click.command(name="train")
+def main() -> None:
+    """Train the model of the job under /opt/ml (or SAGEMAKER_BASE_DIR), as SageMaker starts it.
+
+    Reads /opt/ml/input/config and the channels under /opt/ml/input/data, writes the artifact to /opt/ml/model, and on
+    failure the cause to /opt/ml/output/failure.
+    """
+    sys.exit(run(os.environ))
+
+
+if __name__ == "__main__":
+    main()

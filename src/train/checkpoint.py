@@ -1,0 +1,165 @@
+"""Checkpoints: one safetensors file each, written by the first rank, found again by all.
+
+    checkpoints/
+    ├── step-000000400.safetensors
+    └── step-000000600.safetensors     tensors `model.*`, `optimizer.<parameter>.*`, `best.*`; progress in the header
+
+The folder is synced with S3 while files are being written, so a file gets its name only when it is whole. All hosts
+sync to one prefix: only the first rank of the first host writes.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import ConfigError
+from .ranks import Ranks
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""Checkpoints that stay; an older one goes when a newer one is whole."""
+_HEADER_LENGTH_BYTES = 8
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come; with the weights and the optimizer, all that it needs to go on."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    epoch_step: int = 0
+    """Steps finished of the epoch under way."""
+    step: int = 0
+    """Optimizer steps finished in all."""
+    epoch_sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """Loss, score and samples of the epoch under way, over all ranks."""
+    best_loss: float | None = None
+    """Lowest validation loss so far."""
+    worse: int = 0
+    """Evaluations since then."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a checkpoint holds beside the progress."""
+
+    module: nn.Module
+    optimizer: Optimizer
+    best: dict[str, Tensor]
+    """Weights of the lowest validation loss; empty before the first evaluation."""
+
+
+class Checkpoints:
+    """The checkpoint folder of a job."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], ranks: Ranks) -> None:
+        """Take the folder, and the settings that a checkpoint must share with the job that resumes from it."""
+        self._folder = folder
+        self._identity = dict(identity)
+        self._ranks = ranks
+
+    def save(self, progress: Progress, state: State) -> None:
+        """Write a checkpoint; a full disk costs this checkpoint, not the job."""
+        if not self._ranks.is_first:
+            return
+        name = f"step-{progress.step:09d}.safetensors"
+        partial = self._folder / f".{name}.partial"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(self._encode(progress, state))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._folder / name)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            log.error("no checkpoint at step %d, earlier ones stay: %s", progress.step, error)
+            return
+        for old in self._newest_first()[KEPT:]:
+            old.unlink()
+        log.info("checkpoint at step %d: %s", progress.step, self._folder / name)
+
+    def resume(self, state: State) -> Progress:
+        """Load the newest whole checkpoint into the state of every rank; without one, a new progress.
+
+        Raises:
+            ConfigError: the checkpoint belongs to a run with other settings.
+        """
+        content = self._ranks.broadcast(self._read_newest() if self._ranks.is_first else None)
+        if content is None:
+            return Progress()
+        header = _header(content)
+        self._check_identity(json.loads(header["identity"]))
+        tensors = load(content)
+        state.module.load_state_dict(_under("model.", tensors))
+        _load_optimizer(state.optimizer, _under("optimizer.", tensors))
+        state.best.update(_under("best.", tensors))
+        progress = Progress(**json.loads(header["progress"]))
+        log.info("resuming at step %d, epoch %d, from %s", progress.step, progress.epoch + 1, self._folder)
+        return progress
+
+    def _encode(self, progress: Progress, state: State) -> bytes:
+        tensors = {f"model.{name}": tensor for name, tensor in state.module.state_dict().items()}
+        for number, values in state.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in values.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
+        header = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(self._identity)}
+        return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self._folder.glob("step-*.safetensors"), reverse=True)
+
+    def _read_newest(self) -> bytes | None:
+        for path in self._newest_first():
+            try:
+                content = path.read_bytes()
+                load(content)
+            except (OSError, SafetensorError) as error:
+                log.warning("passing over the broken checkpoint %s: %s", path, error)
+            else:
+                return content
+        return None
+
+    def _check_identity(self, found: dict[str, Any]) -> None:
+        for name, value in self._identity.items():
+            if found.get(name) != value:
+                raise ConfigError(
+                    f"The checkpoint in {self._folder} was written with {name}={found.get(name)}, this job has "
+                    f"{name}={value}. Go on with the same {name}, or start afresh with an empty checkpoint folder."
+                )
+
+
+def _header(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file: length of the header, header in JSON, tensors (its README)."""
+    end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
+    metadata: dict[str, str] = json.loads(content[_HEADER_LENGTH_BYTES:end])["__metadata__"]
+    return metadata
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put moments back where they belong; settings such as the learning rate come from the job."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed the random numbers of one step of one rank, so that a resumed run draws what an unbroken one does."""
+    torch.manual_seed((seed * 1_000_003 + step * 8_191 + rank) % 2**63)

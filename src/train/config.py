@@ -1,0 +1,98 @@
+"""Hyperparameters of the built-in training program, cast once from the strings that the platform hands over."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ..errors import ConfigError
+
+
+def _listed(value: object) -> object:
+    """Accept one width, or widths with commas between, where a list is wanted."""
+    if isinstance(value, str):
+        return [part for part in value.replace(",", " ").split() if part]
+    return [value] if isinstance(value, int) else value
+
+
+class TrainingConfig(BaseModel):
+    """Every hyperparameter that `train` knows; its default is what an absent one means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Literal["linear", "mlp"] = "mlp"
+    """Built-in model."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """What the labels mean; auto: classification when all labels are whole numbers of at most 1,000 kinds."""
+    hidden: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = [256, 256]
+    """Width of each hidden layer of `mlp`."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of hidden values that `mlp` drops in training."""
+    normalize: bool = True
+    """Bring each feature (and the target of a regression) to mean 0 and standard deviation 1, inside the model."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    """Passes over the training channel."""
+    max_steps: Annotated[int, Field(ge=0)] = 0
+    """Optimizer steps after which training ends, whatever `epochs` says; 0: no such bound."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Samples of one optimizer step, over all ranks."""
+    micro_batch_size: Annotated[int, Field(ge=0)] = 0
+    """Samples of one forward pass on one rank; 0: the rank's whole share of the batch."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
+    """Peak learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Decoupled weight decay of AdamW."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises from 0 to its peak."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Course of the learning rate after the warm-up; linear and cosine fall to 0 at the last step."""
+    grad_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Largest L2 norm of all gradients together; 0: no bound."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Type of the forward pass; weights stay in fp32."""
+    compile: bool = False
+    """Compile the model with torch.compile; on a CPU this needs a C++ compiler in the image."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of initial weights, order of samples and dropout."""
+    eval_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between evaluations on the validation channel."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Evaluations without a better validation loss after which training ends; 0: never."""
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between checkpoints; 0: once an epoch, where the job has a checkpoint folder."""
+    parallel: Literal["auto", "none", "ddp"] = "auto"
+    """How ranks share the work; auto: none for one process, ddp for several."""
+    processes_per_host: Annotated[int, Field(ge=0)] = 0
+    """Training processes on each host; 0: one for each GPU, one on a host without."""
+
+
+_ALIASES = {"lr": "learning_rate", "mini_batch_size": "batch_size", "num_epochs": "epochs"}
+
+
+def read_config(hyperparameters: Mapping[str, Any]) -> TrainingConfig:
+    """Cast decoded hyperparameters, those of the platform taken out, into the configuration of a run.
+
+    Raises:
+        ConfigError: an unknown name (the nearest known one is offered) or a value that does not fit.
+    """
+    for name in hyperparameters:
+        if name not in TrainingConfig.model_fields:
+            raise ConfigError(_unknown(name))
+    try:
+        return TrainingConfig.model_validate(dict(hyperparameters))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        given = hyperparameters[name]
+        raise ConfigError(
+            f"Hyperparameter {name!r} is {given!r}. {first['msg'].removeprefix('Value error, ')}. Change {name!r}."
+        ) from error
+
+
+def _unknown(name: str) -> str:
+    known = list(TrainingConfig.model_fields)
+    nearest = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, known, n=1)
+    offer = f"Did you mean {nearest[0]!r}?" if nearest else f"Known: {', '.join(sorted(known))}."
+    return f"Unknown hyperparameter {name!r}. {offer} Rename it or leave it out."

@@ -1,0 +1,40 @@
+"""The artifact: weights and manifest, whole or not at all."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from .. import __version__
+from ..contract import artifact
+from ..contract.artifact import Architecture, Manifest, Signature
+from .tasks import Classification, Task
+
+
+def write_artifact(
+    folder: Path,
+    module: nn.Module,
+    architecture: Architecture,
+    task: Task,
+    metrics: Mapping[str, float],
+    *,
+    features: int,
+) -> None:
+    """Write `weights.safetensors` and then `twofold.json`, by which a reader knows that the folder is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, folder / artifact.WEIGHTS)
+    artifact.write_manifest(
+        folder,
+        Manifest(
+            task=task.name,
+            architecture=architecture,
+            input=Signature(shape=[features]),
+            classes=list(task.classes) if isinstance(task, Classification) else None,
+            metrics=dict(metrics),
+            versions={"twofold": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        ),
+    )

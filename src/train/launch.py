@@ -1,0 +1,135 @@
+"""The command and the environment of the ranks of this host. Imports no torch: the parent starts in milliseconds."""
+
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contract.cluster import Cluster
+from ..contract.job import TrainingJob
+from ..errors import ConfigError, PlatformError
+from . import reports
+from .config import TrainingConfig
+
+log = logging.getLogger(__name__)
+
+MASTER_PORT = 7777
+"""Port of the first host on which ranks of several hosts meet; the one that AWS's own images use."""
+RESOLVE_TIMEOUT_S = 900.0
+"""Longest wait for the names of the other hosts, as in sagemaker-training."""
+STOP_TIMEOUT_S = 110
+"""Longest wait for ranks to save and leave after SIGTERM; the platform kills at 120 s."""
+_PROCESSES_OF_TOOLKIT = "sagemaker_mpi_num_of_processes_per_host"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the supervisor starts."""
+
+    argv: list[str]
+    environ: dict[str, str]
+
+
+def processes_per_host(job: TrainingJob, config: TrainingConfig, gpus: int) -> int:
+    """Ranks on each host: as asked for, else one for each GPU, else one."""
+    of_toolkit = job.hyperparameters.framework.get(_PROCESSES_OF_TOOLKIT)
+    return config.processes_per_host or (of_toolkit if isinstance(of_toolkit, int) else 0) or gpus or 1
+
+
+def plan_launch(
+    job: TrainingJob, config: TrainingConfig, environ: Mapping[str, str], *, cpus: int, gpus: int, directory: Path
+) -> Launch:
+    """Describe the torchrun of this host; `directory` is where ranks leave reports.
+
+    Raises:
+        ConfigError: more ranks than samples in a batch, or several ranks where `parallel` is `none`.
+    """
+    processes = processes_per_host(job, config, gpus)
+    world = processes * job.cluster.size
+    if world > config.batch_size:
+        raise ConfigError(
+            f"batch_size is {config.batch_size}, over {world} ranks ({job.cluster.size} hosts x {processes} "
+            f"processes). Expected at least one sample a rank: raise 'batch_size' or use fewer instances."
+        )
+    if world > 1 and config.parallel == "none":
+        raise ConfigError(
+            f"parallel is 'none' on {world} ranks. Leave 'parallel' out, or use one instance and process."
+        )
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "twofold.train.agent",
+        f"--nproc-per-node={processes}",
+        *_rendezvous(job.cluster),
+    ]
+    return Launch(
+        argv=[*argv, f"--shutdown-timeout={STOP_TIMEOUT_S}", "-m", "twofold.train.program"],
+        environ={
+            **environ,
+            "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(max(1, cpus // processes)),
+            # A file called torch.py in the working directory must not be taken for torch.
+            "PYTHONSAFEPATH": "1",
+            **_interface(job.cluster),
+            reports.DIRECTORY_VARIABLE: str(directory),
+        },
+    )
+
+
+def _rendezvous(cluster: Cluster) -> list[str]:
+    """Arguments by which the ranks find one another: any free port on one host, the first host's on several."""
+    if cluster.size == 1:
+        return ["--standalone", "--local-addr=localhost"]
+    return [
+        f"--nnodes={cluster.size}",
+        f"--node-rank={cluster.rank}",
+        f"--master-addr={cluster.master}",
+        f"--master-port={MASTER_PORT}",
+    ]
+
+
+def _interface(cluster: Cluster) -> dict[str, str]:
+    """Network interface for gloo and NCCL: loopback on one host, the cluster's where it exists on several."""
+    if cluster.size == 1:
+        return {"GLOO_SOCKET_IFNAME": "lo"}
+    if cluster.interface is None:
+        return {}
+    return {"GLOO_SOCKET_IFNAME": cluster.interface, "NCCL_SOCKET_IFNAME": cluster.interface}
+
+
+def wait_for_hosts(
+    hosts: Sequence[str],
+    *,
+    timeout_s: float = RESOLVE_TIMEOUT_S,
+    resolve: Callable[[str], object] = socket.gethostbyname,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
+    """Wait until every host name resolves: on a new cluster names appear a little after the containers.
+
+    Raises:
+        PlatformError: a name did not resolve in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    for host in hosts:
+        pause = 0.1
+        while (problem := _unresolved(host, resolve)) is not None:
+            if time.monotonic() + pause > deadline:
+                raise PlatformError(
+                    f"Host {host!r} did not resolve within {timeout_s:.0f} s ({problem}). Expected every name of "
+                    f"`hosts` in resourceconfig.json to resolve: check that this host is up, "
+                    f"and the security group of the VPC."
+                )
+            log.info("waiting for the name of host %s: %s", host, problem)
+            wait(pause)
+            pause = min(pause * 2, 10.0)
+
+
+def _unresolved(host: str, resolve: Callable[[str], object]) -> OSError | None:
+    try:
+        resolve(host)
+    except OSError as error:
+        return error
+    return None

@@ -1,0 +1,160 @@
+"""The training loop: steps, evaluations, checkpoints, and the reasons to end."""
+
+import logging
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from ..errors import UserError
+from .checkpoint import Checkpoints, Progress, State, seed_step
+from .config import TrainingConfig
+from .interrupt import Interrupt
+from .metrics import Meter, append_history, publish, start_history
+from .optim import build_optimizer, learning_rate, set_learning_rate
+from .parallel import Replica, Sums
+from .ranks import Ranks
+from .stream.loader import Batch, Loader
+from .tasks import Task, named
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run on one rank."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        task: Task,
+        config: TrainingConfig,
+        ranks: Ranks,
+        *,
+        training: Loader,
+        validation: Loader | None,
+        output_data: Path,
+    ) -> None:
+        """Take everything that a run is made of; nothing is read or written before `fit`."""
+        self.replica, self.task, self.config, self.ranks = replica, task, config, ranks
+        self.training, self.validation = training, validation
+        self.state = State(replica.module, build_optimizer(replica.module, config), best={})
+        self.progress = Progress()
+        self._output_data = output_data
+        self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
+        epoch_steps = training.plan(0).steps
+        self._total_steps = min(epoch_steps * config.epochs, config.max_steps or math.inf)
+
+    def fit(self, checkpoints: Checkpoints | None, interrupt: Interrupt) -> dict[str, float]:
+        """Train to the end or to the interrupt and return the metrics of the weights that are best.
+
+        Raises:
+            UserError: the loss is no longer a finite number.
+        """
+        if checkpoints:
+            self.progress = checkpoints.resume(self.state)
+        if self.ranks.is_first and not self.progress.step:
+            start_history(self._output_data)
+        metrics: dict[str, float] = {}
+        while not self._finished():
+            started = time.monotonic()
+            meter, interrupted = self._train_epoch(checkpoints, interrupt)
+            if interrupted:
+                log.warning("told to stop: leaving after step %d", self.progress.step)
+                break
+            metrics = self._close_epoch(meter, started)
+            # The epoch's own checkpoint, unless one was asked for every so many steps.
+            if checkpoints and not self.config.checkpoint_every:
+                checkpoints.save(self.progress, self.state)
+        return self._settle(metrics)
+
+    def _finished(self) -> bool:
+        patience = self.config.patience
+        if patience and self.progress.worse >= patience:
+            log.info("no better validation loss in %d evaluations: stopping early", patience)
+            return True
+        return self.progress.epoch >= self.config.epochs or self.progress.step >= self._total_steps
+
+    def _train_epoch(self, checkpoints: Checkpoints | None, interrupt: Interrupt) -> tuple[Meter, bool]:
+        """Train to the end of the epoch; tell whether an interrupt came first."""
+        progress, meter = self.progress, Meter(self.ranks)
+        if self.ranks.is_first:
+            meter.sums += torch.tensor(progress.epoch_sums, device=meter.sums.device)
+        self.replica.module.train()
+        for batch in self.training.epoch(progress.epoch, progress.epoch_step):
+            meter.add(self._step(batch))
+            progress.step += 1
+            progress.epoch_step += 1
+            interrupted = self.ranks.any(interrupt.raised)
+            every = self.config.checkpoint_every
+            if checkpoints and (interrupted or (every and progress.step % every == 0)):
+                progress.epoch_sums = self.ranks.sum(meter.sums.clone()).tolist()
+                checkpoints.save(progress, self.state)
+            if interrupted:
+                return meter, True
+            if progress.step >= self._total_steps:
+                break
+        return meter, False
+
+    def _step(self, batch: Batch) -> Sums:
+        config, optimizer = self.config, self.state.optimizer
+        seed_step(config.seed, self.progress.step, self.ranks.rank)
+        set_learning_rate(optimizer, learning_rate(self.progress.step, config, int(self._total_steps)))
+        optimizer.zero_grad()
+        sums = self.replica.accumulate(batch, self.task, self._scaler)
+        if config.grad_clip:
+            self._scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(self.replica.module.parameters(), config.grad_clip)
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        return sums
+
+    def _close_epoch(self, meter: Meter, started: float) -> dict[str, float]:
+        """Evaluate, publish, and move on to the next epoch."""
+        progress = self.progress
+        metrics = named("train", meter.total(self.task))
+        seconds = time.monotonic() - started
+        speed = self.training.shards.samples / max(seconds, 1e-9)
+        progress.epoch += 1
+        progress.epoch_step, progress.epoch_sums = 0, [0.0, 0.0, 0.0]
+        last = progress.epoch >= self.config.epochs or progress.step >= self._total_steps
+        if self.validation and (progress.epoch % self.config.eval_every == 0 or last):
+            metrics |= self._evaluate(self.validation)
+        self._check_finite(metrics)
+        if self.ranks.is_first:
+            publish(metrics, epoch=progress.epoch, step=progress.step, samples_per_s=speed)
+            append_history(self._output_data, metrics, epoch=progress.epoch, step=progress.step, seconds=seconds)
+        return metrics
+
+    def _evaluate(self, loader: Loader) -> dict[str, float]:
+        """Measure on the validation channel and remember the weights if they are the best so far."""
+        metrics = self._measure(loader)
+        if self.progress.best_loss is None or metrics["loss"] < self.progress.best_loss:
+            self.progress.best_loss, self.progress.worse = metrics["loss"], 0
+            self.state.best.update({name: tensor.clone() for name, tensor in self.replica.module.state_dict().items()})
+        else:
+            self.progress.worse += 1
+        return named("validation", metrics)
+
+    def _check_finite(self, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{name} is {value} after step {self.progress.step}. Expected a finite number: lower "
+                    f"'learning_rate' (now {self.config.learning_rate:g}), set 'grad_clip', or use "
+                    f"precision 'fp32' (now {self.config.precision!r})."
+                )
+
+    def _settle(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Go back to the best weights and measure them; without a validation channel the last weights stay."""
+        if not self.state.best or self.validation is None:
+            return metrics
+        self.replica.module.load_state_dict(self.state.best)
+        return named("validation", self._measure(self.validation))
+
+    def _measure(self, loader: Loader) -> dict[str, float]:
+        self.replica.module.eval()
+        meter = Meter(self.ranks)
+        for batch in loader.epoch(0):
+            meter.add(self.replica.evaluate(batch, self.task))
+        return meter.total(self.task)

@@ -1,0 +1,181 @@
+"""One rank of a training job, from configuration to artifact. Started by the agent on every process of every host."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..contract import logs, outcome
+from ..contract.artifact import Architecture
+from ..contract.channels import Channel
+from ..contract.job import TrainingJob, read_training_job
+from ..contract.paths import Paths, scratch
+from ..errors import ConfigError, DataError, TwofoldError
+from ..models.standardize import Restore, Standardize
+from ..models.table import build
+from . import reports
+from .checkpoint import Checkpoints
+from .config import TrainingConfig, read_config
+from .export import write_artifact
+from .interrupt import listening
+from .loop import Trainer
+from .parallel import Replica
+from .ranks import Ranks, join
+from .stream.loader import Loader
+from .stream.shards import Shards, open_shards
+from .survey import Survey, survey
+from .tasks import Task, choose_task
+
+log = logging.getLogger("twofold.train")
+
+TRAINING_CHANNELS = ("training", "train")
+VALIDATION_CHANNELS = ("validation", "val", "test")
+_EVALUATION_BATCH = 4096
+
+
+def run(job: TrainingJob, ranks: Ranks) -> None:
+    """Train the model of a job, as one rank of many."""
+    config = read_config(job.hyperparameters.user)
+    torch.manual_seed(config.seed)
+    with listening() as interrupt:
+        training = open_training(job, ranks)
+        validation = open_validation(job, ranks, training)
+        facts = survey(training, ranks)
+        task = choose_task(config.task, facts, normalize=config.normalize)
+        log.info("%d samples of %d features: %s with %s", training.samples, training.features, task.name, config.model)
+        architecture = describe(config, task, features=training.features)
+        module = build(architecture.name, architecture.arguments)
+        if config.normalize:
+            fit_normalization(module, facts)
+        trainer = Trainer(
+            Replica(module, config, ranks),
+            task,
+            config,
+            ranks,
+            training=Loader(training, config.batch_size, config.seed, ranks.rank, ranks.world),
+            validation=evaluation_loader(validation, ranks) if validation else None,
+            output_data=job.paths.output_data,
+        )
+        metrics = trainer.fit(open_checkpoints(job, config, architecture, training, ranks), interrupt)
+    if ranks.is_first:
+        write_artifact(job.paths.model, module, architecture, task, metrics, features=training.features)
+        log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
+
+
+def open_training(job: TrainingJob, ranks: Ranks) -> Shards:
+    """Open the training channel.
+
+    Raises:
+        DataError: the job has no such channel.
+    """
+    channel = _first(job.channels, TRAINING_CHANNELS)
+    if channel is None:
+        found = ", ".join(sorted(job.channels)) or "none"
+        raise DataError(
+            f"No training channel: the channels of this job are: {found}. Expected one called "
+            f"{' or '.join(map(repr, TRAINING_CHANNELS))}: name it so in fit({{'training': ...}}) or InputDataConfig."
+        )
+    return _open(channel, job, ranks)
+
+
+def open_validation(job: TrainingJob, ranks: Ranks, training: Shards) -> Shards | None:
+    """Open the validation channel, if the job has one.
+
+    Raises:
+        DataError: its samples have another number of features.
+    """
+    channel = _first(job.channels, VALIDATION_CHANNELS)
+    if channel is None:
+        return None
+    validation = _open(channel, job, ranks)
+    if validation.features != training.features:
+        raise DataError(
+            f"Channel {channel.name!r} has {validation.features} features a sample, channel {training.channel!r} has "
+            f"{training.features}. Expected the same columns in both, the label first."
+        )
+    return validation
+
+
+def evaluation_loader(validation: Shards, ranks: Ranks) -> Loader:
+    """Batches of the validation channel in order, large since no gradient is kept."""
+    return Loader(validation, _EVALUATION_BATCH, seed=0, rank=ranks.rank, world=ranks.world, shuffle=False)
+
+
+def _first(channels: Mapping[str, Channel], names: tuple[str, ...]) -> Channel | None:
+    return next((channels[name] for name in names if name in channels), None)
+
+
+def _open(channel: Channel, job: TrainingJob, ranks: Ranks) -> Shards:
+    if channel.distribution == "ShardedByS3Key" and job.cluster.size > 1:
+        raise ConfigError(
+            f"Channel {channel.name!r} has S3DataDistributionType ShardedByS3Key on {job.cluster.size} hosts. The "
+            f"built-in models read the same data on every host: set distribution to 'FullyReplicated'."
+        )
+    folder = scratch() / f"twofold-parsed-{os.getuid()}"
+    return open_shards(channel, scratch=folder, parses=ranks.local_rank == 0, barrier=ranks.barrier)
+
+
+def describe(config: TrainingConfig, task: Task, *, features: int) -> Architecture:
+    """Name the model and its arguments as the manifest has them."""
+    arguments: dict[str, Any] = {"features": features, "outputs": task.outputs}
+    if task.name == "regression" and config.normalize:
+        arguments["restore"] = True
+    if config.model == "mlp":
+        arguments |= {"hidden": config.hidden, "dropout": config.dropout}
+    return Architecture(name=config.model, arguments=arguments)
+
+
+def fit_normalization(module: torch.nn.Module, facts: Survey) -> None:
+    """Put the statistics of the training data where the model keeps them."""
+    for part in module.modules():
+        if isinstance(part, Standardize):
+            part.fit(torch.from_numpy(facts.mean[1:]).float(), torch.from_numpy(facts.std[1:]).float())
+        elif isinstance(part, Restore):
+            part.fit(float(facts.mean[0]), float(facts.std[0]))
+
+
+def open_checkpoints(
+    job: TrainingJob, config: TrainingConfig, architecture: Architecture, training: Shards, ranks: Ranks
+) -> Checkpoints | None:
+    """Return the checkpoint folder where the platform has mounted one or the job asks for it."""
+    if not (config.checkpoint_every or ranks.any(job.paths.checkpoints.is_dir())):
+        return None
+    identity = {
+        "model": architecture.name,
+        "arguments": architecture.arguments,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "samples": training.samples,
+    }
+    return Checkpoints(job.paths.checkpoints, identity, ranks)
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run one rank; whatever ends it early leaves a report for the parent."""
+    directory = Path(environ[reports.DIRECTORY_VARIABLE])
+    name = f"rank {environ.get('RANK', '0')}"
+    try:
+        job = read_training_job(Paths.from_environ(environ), environ)
+        with join(environ) as ranks:
+            level = job.log_level if ranks.is_first else max(job.log_level, logging.WARNING)
+            logs.configure(level, rank=ranks.rank if ranks.world > 1 else None)
+            run(job, ranks)
+    except Exception as error:
+        log.error("%s", outcome.failure_text(error), exc_info=None if isinstance(error, TwofoldError) else error)
+        report = reports.Report(name, outcome.failure_text(error), outcome.exit_code(error), peer=_from_peer(error))
+        reports.write(directory, report)
+        return outcome.exit_code(error)
+    return 0
+
+
+def _from_peer(error: Exception) -> bool:
+    """Whether another rank's end is the likely reason: torch.distributed raises these when a connection breaks."""
+    return isinstance(error, torch.distributed.DistError)
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

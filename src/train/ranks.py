@@ -1,0 +1,86 @@
+"""This process among all ranks of the job, and the few things that they do together."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+_TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Who this process is; collectives are no-ops in a job of one."""
+
+    rank: int = 0
+    """Number among all ranks of all hosts."""
+    local_rank: int = 0
+    """Number among the ranks of this host."""
+    world: int = 1
+    """Number of all ranks."""
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    """Where this rank computes."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank writes what the job writes once."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a tensor over all ranks, in place; every rank gets the same result."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether the flag is set on any rank."""
+        if self.world == 1:
+            return flag
+        return bool(self.sum(torch.tensor([int(flag)], device=self.device)).item())
+
+    def broadcast(self, content: bytes | None) -> bytes | None:
+        """Hand what the first rank has, bytes or nothing, to every rank."""
+        if self.world == 1:
+            return content
+        size = torch.tensor([-1 if content is None else len(content)], device=self.device)
+        dist.broadcast(size, src=0)
+        if size.item() < 0:
+            return None
+        data = torch.empty(int(size.item()), dtype=torch.uint8)
+        if content is not None:
+            data.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        data = data.to(self.device)
+        dist.broadcast(data, src=0)
+        return data.cpu().numpy().tobytes()
+
+    def barrier(self) -> None:
+        """Wait until every rank has come here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def join(environ: Mapping[str, str]) -> Iterator[Ranks]:
+    """Join the process group that torchrun describes in the environment, and leave it at the end."""
+    world = int(environ.get("WORLD_SIZE", "1"))
+    local_rank = int(environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    ranks = Ranks(rank=int(environ.get("RANK", "0")), local_rank=local_rank, world=world, device=device)
+    if world == 1:
+        yield ranks
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    try:
+        yield ranks
+    except BaseException:
+        # Peers may be waiting for this rank in a collective: leaving without a word is what ends their wait.
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()

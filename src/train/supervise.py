@@ -1,0 +1,118 @@
+"""Run one child as PID 1 must: pass signals on to the ranks, reap every orphan, say how the child ended."""
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the child ended."""
+
+    returncode: int
+    """Exit code, or minus the number of the signal that killed it."""
+    stopped: bool
+    """Whether a signal had asked the job to stop before that."""
+
+
+def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s: float) -> Ending:
+    """Run a torchrun agent to its end; SIGTERM and SIGINT go straight to its ranks.
+
+    Ranks that are told to stop save and leave with exit code 0, so the agent above them ends as in a good run. What is
+    still there `stop_timeout_s` after the signal is killed.
+    """
+    with _signals() as wakeup:
+        child = subprocess.Popen(argv, env=dict(environ), start_new_session=True)
+        deadline: float | None = None
+        while (returncode := _reap(child)) is None:
+            select.select([wakeup], [], [], 1.0)
+            for number in _pending(wakeup):
+                if number in _STOP_SIGNALS and deadline is None:
+                    deadline = time.monotonic() + stop_timeout_s
+                    _stop(child.pid, signal.Signals(number))
+            if deadline is not None and time.monotonic() > deadline:
+                log.error("ranks did not leave within %.0f s of the stop signal: killing them", stop_timeout_s)
+                deadline = float("inf")
+                _kill(child.pid)
+        return Ending(returncode=returncode, stopped=deadline is not None)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """Turn signals into bytes on a pipe; the handlers themselves do nothing."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    numbers = (*_STOP_SIGNALS, signal.SIGCHLD)
+    before = {number: signal.signal(number, _ignore) for number in numbers}
+    old_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old_writer)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Exist, so that Python writes the signal's number to the wakeup pipe."""
+
+
+def _pending(reader: int) -> bytes:
+    try:
+        return os.read(reader, 1024)
+    except BlockingIOError:
+        return b""
+
+
+def _reap(child: "subprocess.Popen[bytes]") -> int | None:
+    """Collect every dead child, adopted orphans too, and return the exit code of ours once it is among them."""
+    while child.returncode is None:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return child.wait()
+        if pid == 0:
+            return None
+        if pid == child.pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+    return child.returncode
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of the living children of a process."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # the process may end while we look
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text(encoding="ascii").split())
+    return found
+
+
+def _stop(agent: int, number: signal.Signals) -> None:
+    """Tell the ranks to stop, or the agent where it has not started any yet."""
+    ranks = children(agent)
+    log.info("%s: telling %d ranks to save and leave", number.name, len(ranks))
+    for pid in ranks or [agent]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _kill(agent: int) -> None:
+    """Kill the ranks, each the leader of a session of its own, and then the agent."""
+    for pid in [*children(agent), agent]:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)

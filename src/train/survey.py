@@ -1,0 +1,73 @@
+"""One pass over the training data before training: means, deviations, and what the labels are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .ranks import Ranks
+from .stream.shards import Shards
+
+MAX_LABEL = 100_000
+"""Highest whole-numbered label that is counted; above it labels are taken for quantities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the training data looks like."""
+
+    samples: int
+    mean: NDArray[np.float64]
+    """Mean of each column `[1 + features]`, the label first."""
+    std: NDArray[np.float64]
+    """Standard deviation (of the population) of each column `[1 + features]`."""
+    classes: tuple[int, ...] | None
+    """All labels in order if they are whole numbers from 0 to `MAX_LABEL`, else None."""
+
+
+def survey(shards: Shards, ranks: Ranks) -> Survey:
+    """Look at every sample once; each rank takes its share, in blocks.
+
+    Raises:
+        DataError: a value that is not finite.
+    """
+    columns = 1 + shards.features
+    # Sums of squares around a value near the mean do not cancel; the first sample is such a value for every rank.
+    origin = shards.gather(np.zeros(1, dtype=np.int64))[0].astype(np.float64)
+    sums = np.zeros((2, columns))
+    seen, whole = np.zeros(0, dtype=np.int64), True
+    for block in shards.blocks(ranks.rank, ranks.world):
+        moved = block - origin
+        sums += [moved.sum(axis=0), np.square(moved).sum(axis=0)]
+        labels = block[:, 0]
+        whole = whole and bool(((labels >= 0) & (labels <= MAX_LABEL) & (labels == np.floor(labels))).all())
+        if whole:
+            counts = np.bincount(labels.astype(np.int64), minlength=len(seen))
+            counts[: len(seen)] += seen
+            seen = counts
+    totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
+    _check_finite(totals[0], shards)
+    mean = totals[0] / shards.samples
+    variance = np.maximum(totals[1] / shards.samples - np.square(mean), 0.0)
+    return Survey(shards.samples, mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
+
+
+def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[int, ...] | None:
+    """Unite the labels that each rank has seen."""
+    if ranks.any(not whole):
+        return None
+    counts = torch.zeros(MAX_LABEL + 1, dtype=torch.int64, device=ranks.device)
+    counts[: len(seen)] = torch.from_numpy(seen)
+    return tuple(int(label) for label in ranks.sum(counts).nonzero().flatten())
+
+
+def _check_finite(sums: NDArray[np.float64], shards: Shards) -> None:
+    broken = np.flatnonzero(~np.isfinite(sums))
+    if len(broken):
+        column = int(broken[0])
+        raise DataError(
+            f"Channel {shards.channel!r}: column {column + 1} ({'the label' if column == 0 else f'feature {column}'}) "
+            f"holds NaN or infinity. Expected finite numbers: fill or drop these records."
+        )
