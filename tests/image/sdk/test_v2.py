@@ -1,0 +1,24 @@
+import json
+import tarfile
+
+import pytest
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
+
+
+def test_classic_flow_trains_deploys_and_predicts(image, digits, make_sdk, tmp_path):
+    sdk = make_sdk("sdk2")
+    rows, answer = tmp_path / "rows.json", tmp_path / "answer.json"
+    rows.write_text(json.dumps(digits.rows))
+
+    log = sdk.run("flow_v2.py", image, digits.training, rows, answer)
+
+    result = json.loads(answer.read_text())
+    right = sum(digits.label(got) == want for got, want in zip(result["predictions"], digits.labels, strict=True))
+    assert right / len(digits.labels) >= 0.9
+    assert log.count("train:loss=") == 10, "one line of metrics an epoch, from one of the two hosts"
+    with tarfile.open(result["model_data"].removeprefix("file://")) as archive:
+        assert {"twofold.json", "weights.safetensors"} <= set(archive.getnames())
+    assert sdk.containers(running=True) == []
+    sdk.sweep()
+    assert sdk.containers() == []
