@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
-from .job import DEFAULT_LOG_LEVEL, read_log_level
+from .logs import DEFAULT_LEVEL, read_level
 
 Strategy = Literal["SINGLE_RECORD", "MULTI_RECORD"]
 
@@ -61,7 +61,7 @@ class Endpoint:
     """Where that script comes from, if the SDK says so (`SAGEMAKER_SUBMIT_DIRECTORY`)."""
     region: str | None = None
     """AWS region (`AWS_REGION`, `SAGEMAKER_REGION`, `AWS_DEFAULT_REGION`)."""
-    log_level: int = DEFAULT_LOG_LEVEL
+    log_level: int = DEFAULT_LEVEL
     """Numeric level of `logging` (`SAGEMAKER_CONTAINER_LOG_LEVEL`)."""
 
 
@@ -94,7 +94,7 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
         or environ.get("SAGEMAKER_REGION")
         or environ.get("AWS_DEFAULT_REGION")
         or None,
-        log_level=read_log_level(environ),
+        log_level=read_level(environ),
     )
 
 

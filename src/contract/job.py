@@ -3,14 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ..errors import ConfigError
 from .channels import Channel, read_channels
 from .cluster import Cluster, read_cluster
 from .hyperparameters import Hyperparameters, read_hyperparameters
 from .json_file import JSON, read_object
+from .logs import DEFAULT_LEVEL, read_level
 from .paths import Paths
-
-DEFAULT_LOG_LEVEL = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class TrainingJob:
     """The user's script in script mode, from `SAGEMAKER_PROGRAM` or `sagemaker_program`."""
     submit_directory: str | None = None
     """Where that script comes from (`s3://…/sourcedir.tar.gz` or a folder), by `sagemaker_submit_directory`."""
-    log_level: int = DEFAULT_LOG_LEVEL
+    log_level: int = DEFAULT_LEVEL
     """Numeric level of `logging`, from `sagemaker_container_log_level` or its variable."""
     framework_module: str | None = None
     """`SAGEMAKER_TRAINING_MODULE`, handed on to scripts."""
@@ -71,24 +69,8 @@ def read_training_job(
         cluster=read_cluster(paths.resource_config, interfaces=interfaces),
         program=environ.get("SAGEMAKER_PROGRAM") or setting("sagemaker_program"),
         submit_directory=setting("sagemaker_submit_directory") or environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or None,
-        log_level=read_log_level(environ, setting("sagemaker_container_log_level")),
+        log_level=read_level(environ, setting("sagemaker_container_log_level")),
         framework_module=environ.get("SAGEMAKER_TRAINING_MODULE") or None,
         resource_config=read_object(paths.resource_config) or {},
         input_data_config=read_object(paths.input_data_config) or {},
     )
-
-
-def read_log_level(environ: Mapping[str, str], hyperparameter: str | None = None) -> int:
-    """Read the numeric log level: the hyperparameter first, then `SAGEMAKER_CONTAINER_LOG_LEVEL`, else 20 (INFO).
-
-    Raises:
-        ConfigError: it is no number of `logging`.
-    """
-    text = hyperparameter or environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL") or str(DEFAULT_LOG_LEVEL)
-    if not text.isdecimal():
-        name = "hyperparameter sagemaker_container_log_level" if hyperparameter else "SAGEMAKER_CONTAINER_LOG_LEVEL"
-        raise ConfigError(
-            f"{name} is {text!r}. Expected a level of Python's logging as a number: 10 (debug), 20 (info), 30 "
-            f"(warning) or 40 (error). Correct it, or leave it out for 20."
-        )
-    return int(text)

@@ -17,7 +17,9 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from ..errors import UserError
+from ..errors import ConfigError, UserError
+
+DEFAULT_LEVEL = logging.INFO
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:./@-]{0,254}")
@@ -63,6 +65,22 @@ def configure(level: int, *, rank: int | None = None, stream: TextIO | None = No
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+
+
+def read_level(environ: Mapping[str, str], hyperparameter: str | None = None) -> int:
+    """Read the numeric log level: the hyperparameter first, then `SAGEMAKER_CONTAINER_LOG_LEVEL`, else 20 (INFO).
+
+    Raises:
+        ConfigError: it is no number of `logging`.
+    """
+    text = hyperparameter or environ.get("SAGEMAKER_CONTAINER_LOG_LEVEL") or str(DEFAULT_LEVEL)
+    if not text.isdecimal():
+        name = "hyperparameter sagemaker_container_log_level" if hyperparameter else "SAGEMAKER_CONTAINER_LOG_LEVEL"
+        raise ConfigError(
+            f"{name} is {text!r}. Expected a level of Python's logging as a number: 10 (debug), 20 (info), 30 "
+            f"(warning) or 40 (error). Correct it, or leave it out for 20."
+        )
+    return int(text)
 
 
 def metric_line(values: Mapping[str, float]) -> str:
