@@ -20,6 +20,7 @@ from .rows import Labels, Rows, RowShape, count, first_not_finite, to_float32
 _BLOCK = 1 << 18
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PLAIN = b"0123456789.,-+eE\r\n \t"
+_LARGEST = float(np.finfo(np.float32).max)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MISSING = frozenset({"nan", "na", "n/a", "null", "none", "inf", "infinity", "?"})
 
@@ -66,9 +67,9 @@ def encode(values: Rows, labels: Labels | None = None) -> bytes:  # noqa: ARG001
 
     Labels are left out: a line of CSV has the values only. A value that is not finite becomes `nan`, `inf` or `-inf`.
     """
-    table = values.reshape(len(values), -1)
-    if not len(table):
+    if not len(values):
         return b""
+    table = values.reshape(len(values), -1)
     if not np.isfinite(table).all():
         return "".join(",".join(map(str, row)) + "\n" for row in table).encode()
     json = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -117,7 +118,7 @@ def _number(field: str, line: int, column: int, content: str) -> float:
         text = text[1:-1].strip()
     if _NUMBER.fullmatch(text):
         number = float(text)
-        if abs(number) <= np.finfo(np.float32).max:
+        if abs(number) <= _LARGEST:
             return number
         raise FormatError(
             f"line {line}, column {column} is {_shown(text)}, too large for float32. Scale the values down."

@@ -19,7 +19,7 @@ Labels: TypeAlias = Sequence[int | str]
 
 def to_float32(values: object) -> Rows:
     """Cast numbers to float32; what is too large for it becomes infinite, for `first_not_finite` to find."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore"):
         return np.array(values, dtype=np.float32)
 
 

@@ -1,0 +1,161 @@
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from twofold.errors import FormatError
+from twofold.formats import npy
+
+
+def saved(array, **options):
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+def forged(header, values=b"", version=b"\x01\x00"):
+    text = header.encode("latin-1")
+    return npy.MAGIC + version + len(text).to_bytes(2 if version[0] == 1 else 4, "little") + text + values
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u8", ">i4", "f2", "<f4", ">f4", "f8"])
+def test_arrays_of_numbers_read_back(dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    np.testing.assert_array_equal(npy.decode(saved(array)), array)
+    np.testing.assert_array_equal(npy.decode(saved(np.asfortranarray(array))), array)
+    assert npy.decode_rows(saved(array)).dtype == np.float32
+
+
+@given(arrays(np.float32, array_shapes(min_dims=0, max_dims=4, min_side=0), elements=st.floats(width=32)))
+def test_what_is_written_reads_back_and_numpy_agrees(array):
+    data = npy.encode(array)
+    np.testing.assert_array_equal(npy.decode(data), array)
+    np.testing.assert_array_equal(np.load(io.BytesIO(data), allow_pickle=False), array)
+
+
+def test_the_header_is_enough_to_map_a_file(tmp_path):
+    array = np.arange(12, dtype=">i2").reshape(3, 4)
+    path = tmp_path / "array.npy"
+    np.save(path, array)
+    with path.open("rb") as file:
+        header = npy.read_header(file.read(npy.PREFIX))
+    assert header.size == array.nbytes
+    mapped = np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape)
+    np.testing.assert_array_equal(mapped, array)
+    mapped._mmap.close()
+
+
+def test_version_two_reads_as_well():
+    data = io.BytesIO()
+    np.lib.format.write_array(data, np.ones(3, dtype=np.float32), version=(2, 0))
+    np.testing.assert_array_equal(npy.decode(data.getvalue()), [1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([{"a": 1}], dtype=object),
+        np.array(["text"]),
+        np.array([b"bytes"]),
+        np.array([1 + 2j]),
+        np.array(["2026-01-01"], dtype="datetime64[D]"),
+        np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f4")]),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_only_numbers_are_accepted(array):
+    with pytest.raises(FormatError, match=r"expected numbers. Convert it"):
+        npy.decode(saved(array, allow_pickle=True))
+
+
+GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04",
+        npy.MAGIC,
+        npy.MAGIC + b"\x01\x00\xff",
+        forged(GOOD, b"\0" * 7),
+        forged(GOOD, b"\0" * 9),
+        forged(GOOD, b"\0" * 8, version=b"\x09\x00"),
+        forged("{'descr': '<f4'}"),
+        forged("[1, 2"),
+        forged("__import__('os').getcwd()"),
+        forged("[" * 5000),
+        forged("-" * 9000 + "1"),
+        forged(GOOD.replace("(2,)", "(-2,)")),
+        forged(GOOD.replace("(2,)", "(True,)")),
+        forged(GOOD.replace("(2,)", "2")),
+        forged(GOOD.replace("(2,)", "(10**9,)")),
+        forged(GOOD.replace("(2,)", "(1000000000000000, 1000)")),
+        forged(GOOD.replace("(2,)", f"(0, {10**30})")),
+        forged(GOOD.replace("(2,)", str((1,) * 65)), b"\0" * 4),
+        forged(GOOD.replace("False", "0"), b"\0" * 8),
+        forged("{[]: 1}"),
+        forged(" " * 20_000, version=b"\x02\x00"),
+    ],
+)
+def test_broken_files_are_refused(data):
+    with pytest.raises(FormatError):
+        npy.decode(data)
+
+
+def test_a_header_that_claims_much_allocates_nothing():
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="cut short"):
+            npy.decode(forged(GOOD.replace("(2,)", "(1000000000,)"), b"\0" * 8))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_have_the_expected_shape():
+    with pytest.raises(FormatError, match=r"shape \[3\], expected \[rows, 3\]. Even a single row"):
+        npy.decode_rows(saved(np.zeros(3)), (3,))
+    with pytest.raises(FormatError, match=r"shape \[2, 4\], expected \[rows, 3\]"):
+        npy.decode_rows(saved(np.zeros((2, 4))), (3,))
+    with pytest.raises(FormatError, match=r"shape \[\]"):
+        npy.decode_rows(saved(np.float32(1)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_value_that_is_not_finite_is_refused_with_its_place(value):
+    array = np.zeros((3, 2))
+    array[2, 1] = value
+    with pytest.raises(FormatError, match=r"array\[2, 1\] is .*, expected a finite number"):
+        npy.decode_rows(saved(array), (2,))
+
+
+@given(
+    st.binary()
+    | st.binary().map(npy.MAGIC.__add__)
+    | st.tuples(st.text(), st.binary()).map(
+        lambda parts: forged(parts[0].encode("latin-1", "replace").decode("latin-1"), parts[1])
+    )
+)
+def test_any_bytes_are_an_array_or_a_format_error(data):
+    try:
+        array = npy.decode(data)
+    except FormatError:
+        return
+    assert array.nbytes <= len(data)
+
+
+@given(st.data())
+def test_one_changed_byte_is_an_array_or_a_format_error(data):
+    original = saved(np.ones((2, 3), dtype=np.float32))
+    where = data.draw(st.integers(0, len(original) - 1))
+    value = data.draw(st.integers(0, 255))
+    changed = original[:where] + bytes([value]) + original[where + 1 :]
+    try:
+        array = npy.decode(changed)
+    except FormatError:
+        return
+    assert array.nbytes <= len(changed)
