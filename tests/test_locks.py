@@ -46,7 +46,7 @@ def test_torch_stands_apart_in_one_version() -> None:
 @pytest.mark.parametrize("name", ["runtime", "dev", "cuda", "sdk2", "sdk3"])
 def test_every_pin_has_hashes_and_no_place_is_named(name: str) -> None:
     text = (LOCKS / f"{name}.txt").read_text()
-    unhashed = [line for line in re.findall(r"^[a-z].*==.*$(?!\n    --hash)", text, re.MULTILINE)]
+    unhashed = re.findall(r"^[a-z].*==.*$(?!\n    --hash)", text, re.MULTILINE)
 
     assert unhashed == []
     assert not re.search(r"://|--(extra-)?index-url|--find-links|file:", text)
