@@ -1,0 +1,49 @@
+"""Entry point of `serve`: settings, model, server. A start that fails says why in one line and in its exit code."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+import click
+
+from ..contract.endpoint import read_endpoint
+from ..contract.logs import configure
+from ..contract.paths import Paths
+from ..errors import TwofoldError
+from . import server
+from .app import create_app
+from .model import load
+
+
+@click.command()
+def main() -> None:
+    """Serve the model in /opt/ml/model on port 8080: GET /ping and POST /invocations.
+
+    Settings are environment variables: SAGEMAKER_BASE_DIR (in place of /opt/ml), SAGEMAKER_BIND_TO_PORT,
+    SAGEMAKER_MODEL_SERVER_WORKERS, SAGEMAKER_MODEL_SERVER_TIMEOUT, SAGEMAKER_MAX_PAYLOAD_IN_MB,
+    SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT, SAGEMAKER_CONTAINER_LOG_LEVEL.
+    """
+    # As PID 1 a process has no default for SIGTERM: without this, a stop while the model loads would wait for SIGKILL.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        serve(os.environ)
+    except TwofoldError as error:
+        click.echo(f"serve: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def serve(environ: Mapping[str, str]) -> None:
+    """Load the model that the environment names and serve it until SIGTERM; leaves by SystemExit.
+
+    Raises:
+        TwofoldError: it cannot be served.
+    """
+    endpoint = read_endpoint(environ)
+    configure(endpoint.log_level)
+    model = load(Paths.from_environ(environ).model)
+    server.run(create_app(model, endpoint), endpoint)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The body of a request, sent with its length or in chunks, read whole within a limit."""
+
+from flask import Request
+from gunicorn.http.errors import ParseException
+
+from ..errors import PayloadTooLarge, RequestError
+
+_PIECE = 1 << 20
+_MEGABYTE = 1 << 20
+
+
+def read_body(request: Request, limit: int | None) -> bytes:
+    """Read the body from the server itself: werkzeug would hand over the start of a chunked body that is too long.
+
+    Args:
+        request: the request; nothing of its body may have been read.
+        limit: most bytes to take; None takes all.
+
+    Raises:
+        PayloadTooLarge: it is over the limit.
+        RequestError: it ended early, or its chunks are broken.
+    """
+    length = request.content_length
+    if length is None and "wsgi.input_terminated" not in request.environ:
+        return b""
+    if limit is not None and length is not None and length > limit:
+        raise _too_large(f"{length} bytes", limit)
+    body = bytearray()
+    try:
+        while piece := request.environ["wsgi.input"].read(_PIECE):
+            body += piece
+            if limit is not None and len(body) > limit:
+                raise _too_large("more in chunks", limit)
+    except (ParseException, OSError) as error:
+        raise RequestError("The body ended early or its chunks are broken. Send it again, whole.") from error
+    if length is not None and len(body) < length:
+        raise RequestError(f"The body ended after {len(body)} bytes, expected {length}. Send it again, whole.")
+    return bytes(body)
+
+
+def _too_large(found: str, limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The body is too large: {found}, expected at most {limit} bytes ({limit / _MEGABYTE:g} MB). Send fewer rows in "
+        f"one request, or raise SAGEMAKER_MAX_PAYLOAD_IN_MB in the model's Environment."
+    )

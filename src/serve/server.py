@@ -1,0 +1,79 @@
+"""gunicorn around the application: processes, threads, time-outs and the way to stop."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from ..contract.endpoint import Endpoint
+from ..contract.machine import cpus
+from ..contract.paths import scratch
+
+_THREADS = 64
+"""Requests that a worker holds at once. Predictions take turns, so most only wait; /ping must find a thread free."""
+
+_GRACE = 25
+"""Seconds for requests in flight after SIGTERM; the platform kills after 30."""
+
+_KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than the platform's proxy keeps one, or their ends would race."""
+
+_MARGIN = 30
+"""Seconds beyond a request's own time-out before a worker that gives no sign of life is replaced."""
+
+
+class RootLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's logger without handlers of its own: its lines look like all others."""
+
+    def setup(self, cfg: Config) -> None:
+        """Leave format and stream to the root logger; no access log."""
+        self.cfg = cfg
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.getLogger().level)
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # the same
+    """The one gunicorn application; settings come from the endpoint, never from gunicorn's own files or variables."""
+
+    def __init__(self, app: Flask, endpoint: Endpoint) -> None:
+        self._app = app
+        self._settings = settings(endpoint)
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Take the settings; called by gunicorn."""
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Any]:
+        """Give the application to gunicorn, before it forks."""
+        return self._app
+
+
+def settings(endpoint: Endpoint) -> dict[str, Any]:
+    """Tell gunicorn what an endpoint needs."""
+    return {
+        "bind": f"0.0.0.0:{endpoint.port}",
+        "proc_name": "twofold-serve",
+        "preload_app": True,
+        "worker_class": "gthread",
+        "workers": endpoint.workers or cpus(),
+        "threads": _THREADS,
+        "timeout": endpoint.timeout + _MARGIN,
+        "graceful_timeout": _GRACE,
+        "keepalive": _KEEP_ALIVE,
+        # Heartbeat files: /dev/shm may be missing (serverless), /opt/ml is read-only.
+        "worker_tmp_dir": str(scratch()),
+        # A control socket would be written to the home folder.
+        "control_socket_disable": True,
+        "logger_class": RootLog,
+    }
+
+
+def run(app: Flask, endpoint: Endpoint) -> None:
+    """Serve until SIGTERM, then answer what is in flight and leave by SystemExit: 0 after a stop that was asked for."""
+    Server(app, endpoint).run()
