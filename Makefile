@@ -1,0 +1,56 @@
+# The one list of verbs: CI and buildspec.yml call these and nothing else. `make help` explains them.
+
+PYTHON ?= python3
+# Where the CPU build of torch comes from; its version is in docker/locks/torch.txt.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-image test lint types image test-image bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Train on real digits, serve the model, ask it: no Docker, under 3 minutes
+	@$(BIN)/python examples/digits/demo.py
+
+demo-image: $(READY) ## The same through `docker run` (after `make image`)
+	@PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/python examples/digits/demo.py --image twofold:cpu
+
+test: $(READY) ## Run all tests that need no Docker
+	$(BIN)/pytest -m "not image"
+
+lint: $(READY) ## Check style: Python, Dockerfile, shell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run .ci/engine docker/build docker/client docker/lock docker/trim docker/cluster/rehearse
+
+types: $(READY) ## Check types, strictly
+	$(BIN)/mypy
+
+image: ## Build twofold:cpu (twofold:cuda with `docker/build cuda`)
+	docker/build cpu
+
+test-image: $(READY) ## Test the built image: docker run, two hosts, AWS's SDKs in local mode
+	PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/pytest -m image tests/image
+
+bench: $(READY) ## Measure, and print what goes to benchmarks/results/
+	$(BIN)/python benchmarks/startup.py
+
+lock: $(READY) ## Write docker/locks/ anew from pyproject.toml
+	UV=$(CURDIR)/$(BIN)/uv docker/lock
+
+clean: ## Remove everything that is not tracked: environments, caches, results of the demo
+	git clean -ffdXq
+
+$(READY): docker/locks/dev.txt docker/locks/torch.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else f"Found Python {sys.version.split()[0]}, expected 3.11: make PYTHON=python3.11 ...")'
+	@echo "Setting up $(VENV) (once; a few hundred MB)..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --no-deps --retries 1 --index-url $(TORCH_INDEX) -r docker/locks/torch.txt
+	@$(BIN)/pip install --quiet --require-hashes -r docker/locks/dev.txt
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

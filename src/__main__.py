@@ -1,0 +1,77 @@
+"""The command `twofold`: what is not a verb of the platform, and `auto`, the image's default command."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+import click
+
+from . import __version__
+from .contract import outcome
+from .contract.paths import Paths
+from .errors import ConfigError
+
+
+def asked_for(paths: Paths) -> str | None:
+    """Find out from the mounted tree which verb is asked for; None where nothing is mounted.
+
+    SDK v3 starts a training container in local mode without a command, and processing jobs have none by design.
+
+    Raises:
+        ConfigError: a processing job that names no command of its own.
+    """
+    if paths.config.is_dir():
+        return "train"
+    if paths.processing_config.is_dir():
+        raise ConfigError(
+            "This is a processing job without a command. Expected ContainerEntrypoint, e.g. ['python3', "
+            "'/opt/ml/processing/input/code/script.py']: name one in the job."
+        )
+    if paths.model.is_dir() and any(paths.model.iterdir()):
+        return "serve"
+    return None
+
+
+@click.group(invoke_without_command=True)
+@click.version_option(__version__, prog_name="twofold")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Train and serve PyTorch models on Amazon SageMaker and on a laptop.
+
+    \b
+    The verbs of the platform are commands of their own:
+      train    run the training job under /opt/ml
+      serve    answer /ping and /invocations for the model under /opt/ml/model
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@main.command()
+@click.pass_context
+def auto(context: click.Context) -> None:
+    """Do what the tree under /opt/ml asks for: train, serve, or say how to ask."""
+    paths = Paths.from_environ(os.environ)
+    try:
+        verb = asked_for(paths)
+    except ConfigError as error:
+        text = outcome.failure_text(error)
+        outcome.write_message(paths, text)
+        click.echo(text, err=True)
+        sys.exit(outcome.exit_code(error))
+    if verb is None:
+        click.echo(f"Nothing is mounted under {paths.base}, so there is nothing to train or to serve.\n")
+        click.echo(context.find_root().get_help())
+        return
+    become(verb, os.environ)
+
+
+def become(verb: str, environ: Mapping[str, str]) -> None:
+    """Turn this process, which may be PID 1 and must hear SIGTERM, into a verb."""
+    sys.stdout.flush()
+    argv = [sys.executable, "-P", "-m", f"twofold.{verb}"]
+    os.execve(sys.executable, argv, dict(environ))  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
