@@ -42,7 +42,7 @@ def main(context: click.Context) -> None:
     The verbs of the platform are commands of their own:
       train    run the training job under /opt/ml
       serve    answer /ping and /invocations for the model under /opt/ml/model
-    """
+    """  # noqa: D301 - the escape is click's mark for lines that stay as they are
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

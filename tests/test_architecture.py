@@ -1,0 +1,207 @@
+"""The house keeps its rules: floors, nevers, sizes, names. DESIGN.md says why; a broken rule is named with its line."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import twofold
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+FILES = sorted(SRC.rglob("*.py"))
+
+# Each package, or file at the top, may import what stands on a lower floor, and itself.
+FLOORS = {"__init__": 0, "errors": 0, "contract": 1, "formats": 2, "models": 3, "train": 4, "serve": 4, "__main__": 5}
+# The command reaches the verbs by becoming their process, not by importing them.
+NEVER = {
+    "errors": {"torch", "flask", "boto3", "numpy", "pydantic", "click"},
+    "contract": {"torch", "flask", "boto3", "numpy"},
+    "formats": {"torch", "flask", "boto3", "pathlib", "os"},
+    "models": {"flask", "boto3", "gunicorn"},
+    "train": {"flask", "boto3", "gunicorn"},
+    "serve": {"boto3"},
+    "__main__": {"torch", "flask", "boto3", "numpy"},
+}
+NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "src", "twofold"}
+# After these doors nobody reads the environment.
+DOORS = {"__main__.py", "train/__main__.py", "train/agent.py", "train/program.py", "serve/__main__.py"}
+READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
+PARENT_OF_TRAIN = ["__main__", "launch", "supervise", "config", "reports"]
+# Code whose behaviour shows only in a running job or server.
+TESTED_THROUGH = {
+    "formats/rows.py": "formats/test_csv.py",
+    "models/standardize.py": "models/test_table.py",
+    "models/dense.py": "models/test_table.py",
+    "serve/__main__.py": "serve/test_server.py",
+    "serve/replies.py": "serve/test_app.py",
+    "train/__main__.py": "train/test_job.py",
+    "train/agent.py": "train/test_job.py",
+    "train/interrupt.py": "train/test_job.py",
+    "train/loop.py": "train/test_job.py",
+    "train/program.py": "train/test_job.py",
+    "train/ranks.py": "train/test_job.py",
+}
+MAX_FILE, MAX_FUNCTION = 400, 60
+
+
+def room(path: Path) -> str:
+    """Package of a file, or the file's own name where it stands at the top."""
+    inside = path.relative_to(SRC)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    for path in FILES:
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path, tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
+    """Line, module and whether it is ours, of every import; ours are dotted from the package, e.g. `contract.paths`."""
+    home = path.relative_to(SRC).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name, False) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = [*home[: len(home) - node.level + 1], *(node.module or "").split(".")]
+            for name in node.names:
+                whole = ".".join(part for part in [*base, name.name] if part)
+                yield node.lineno, whole if is_module(whole) else ".".join(filter(None, base)), True
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or "", False
+
+
+def is_module(dotted: str) -> bool:
+    place = SRC.joinpath(*dotted.split("."))
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+def test_every_room_has_a_floor_and_rules() -> None:
+    rooms = {room(path) for path in FILES}
+    assert rooms == set(FLOORS)
+    assert rooms - {"__init__"} == set(NEVER)
+
+
+def test_imports_only_go_down() -> None:
+    upward = []
+    for path, tree in trees():
+        for line, module, ours in imports(path, tree):
+            target = (module.split(".")[0] or "__init__") if ours else None
+            if target in (None, room(path)):
+                continue
+            if FLOORS[target] >= FLOORS[room(path)]:
+                upward.append(f"{path}:{line}: {room(path)} imports {target}")
+    assert not upward, "\n".join(upward)
+
+
+def test_nobody_imports_what_their_floor_never_does() -> None:
+    broken = []
+    for path, tree in trees():
+        forbidden = NEVER.get(room(path), set()) | NOWHERE
+        for line, module, ours in imports(path, tree):
+            if not ours and module.split(".")[0] in forbidden:
+                broken.append(f"{path}:{line}: {room(path)} imports {module}")
+    assert not broken, "\n".join(broken)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        ".".join(path.relative_to(SRC).with_suffix("").parts): {
+            module for _, module, ours in imports(path, tree) if ours and is_module(module)
+        }
+        for path, tree in trees()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: list[str]) -> None:
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module not in done:
+            for target in sorted(graph.get(module, set())):
+                visit(target, [*trail, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, [])
+
+
+def test_only_the_doors_read_the_environment() -> None:
+    readers = []
+    for path, tree in trees():
+        if path.relative_to(SRC).as_posix() in DOORS:
+            continue
+        attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        readers += [f"{path}:{node.lineno}" for node in attributes if ast.unparse(node) in READING_THE_ENVIRONMENT]
+    assert not readers, "\n".join(readers)
+
+
+def test_no_shell_and_no_assert_on_input() -> None:
+    broken = []
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "shell":
+                broken.append(f"{path}:{node.value.lineno}: shell=")
+            if isinstance(node, ast.Assert):
+                broken.append(f"{path}:{node.lineno}: assert")
+    assert not broken, "\n".join(broken)
+
+
+def test_files_and_functions_stay_small() -> None:
+    large = []
+    for path, tree in trees():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_FILE:
+            large.append(f"{path}: {lines} lines")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MAX_FUNCTION:
+                    large.append(f"{path}:{node.lineno}: {node.name} has {length} lines")
+    assert not large, "\n".join(large)
+
+
+def test_no_file_is_called_after_nothing() -> None:
+    assert not [path for path in FILES if path.stem in {"utils", "util", "common", "helpers", "misc"}]
+
+
+def test_package_list_is_what_is_on_the_disk() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(SRC) for path in FILES}
+    assert sorted(listed) == sorted(".".join(["twofold", *folder.parts]) for folder in folders)
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert twofold.__version__ == project["version"]
+    assert f"## [{project['version']}]" in changelog
+
+
+def loaded_after(module: str) -> set[str]:
+    """Top-level packages in memory after a module of ours is imported in a fresh interpreter."""
+    code = f"import {module}, sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("module", PARENT_OF_TRAIN)
+def test_parent_of_train_loads_no_torch(module: str) -> None:
+    assert not loaded_after(f"twofold.train.{module}") & {"torch", "numpy", "flask", "boto3"}
+
+
+def test_command_loads_no_verb() -> None:
+    assert not loaded_after("twofold.__main__") & {"torch", "numpy", "flask", "gunicorn", "boto3"}
+
+
+def test_tests_mirror_the_source() -> None:
+    """Every file of code has a test of its name in the folder of its name, or one that runs it through its verb."""
+    missing = []
+    for path in FILES:
+        inside = path.relative_to(SRC)
+        named = list((ROOT / "tests" / inside.parent).glob(f"test_{path.stem.strip('_')}*.py"))
+        through = TESTED_THROUGH.get(inside.as_posix())
+        if path.stem != "__init__" and not named and not (through and (ROOT / "tests" / through).is_file()):
+            missing.append(str(inside))
+    assert not missing, f"no test of its own for: {', '.join(missing)}"
