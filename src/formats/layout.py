@@ -1,7 +1,7 @@
 """Where the records of a shard lie: of one stride, so that a batch is one gather, or of any size, one by one."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import google_crc32c
@@ -14,6 +14,10 @@ Value: TypeAlias = NDArray[Any] | str | bytes
 Sample: TypeAlias = dict[str, Value]
 """One decoded record."""
 
+Buffer: TypeAlias = NDArray[np.uint8]
+"""The bytes of a whole shard, flat; mostly a memory map."""
+
+# Records checked at a time: their header lines stay in the cache while one word after another is compared.
 _WINDOW = 1 << 12
 _SHOWN = 8
 
@@ -23,13 +27,23 @@ class Field:
     """One field of a record of fixed size."""
 
     dtype: np.dtype[Any]
-    """Type of the values as a batch has them; where `varint` is 0 also as the record has them, byte order included."""
+    """Type of the values; where `varint` is 0, as the record has them, byte order included."""
     shape: tuple[int, ...]
     """Shape in one record, `()` for a scalar."""
     offset: int
     """Bytes from the start of the record."""
     varint: int = 0
-    """Bytes of every value, when the record holds them as protobuf varints; 0: it holds them as they are."""
+    """Bytes of each value where the record holds protobuf varints; 0 where it holds the values as they are."""
+
+    @property
+    def values(self) -> int:
+        """Values in one record."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def size(self) -> int:
+        """Bytes in one record."""
+        return self.values * (self.varint or self.dtype.itemsize)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +60,156 @@ class Layout:
     """Payload, by the names that a batch has."""
     fixed: tuple[tuple[int, bytes], ...] = ()
     """Structure, the same in every record: offset from its start, and the bytes there."""
-    checksums: tuple[tuple[int, int, int], ...] = field(default=())
-    """Masked CRC-32C of a record: its offset, and start and stop of what it covers."""
+    checksums: tuple[tuple[int, int, int], ...] = ()
+    """Masked CRC-32C in every record: its offset, then start and stop of what it covers."""
 
-    def gather(self, buffer: NDArray[np.uint8], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Copy the payload of records out of the shard.
+    @property
+    def certain(self) -> bool:
+        """Whether sound records cannot be of another layout but by chance.
+
+        Varints grow with their value: a good file may begin with small ones only. Ask `fits` once for all records,
+        and read the shard by its index where the answer is no.
+        """
+        return not any(field.varint for field in self.fields.values())
+
+    def gather(self, buffer: Buffer, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Copy the payload of records out of the shard, once.
 
         Args:
             buffer: the whole shard.
-            rows: record numbers `[n]`, in any order; the caller keeps them within [0, records).
+            rows: record numbers `[n]`, in any order, within [0, records).
 
         Returns:
             Arrays `[n, *shape]`, one a field: contiguous, aligned, writable, of native byte order.
         """
-        return {name: self._column(buffer, place)[rows] for name, place in self.fields.items()}
+        return {name: self._column(buffer, field, rows) for name, field in self.fields.items()}
 
-    def verify(self, buffer: NDArray[np.uint8], first: int, last: int, *, checksums: bool = False) -> None:
+    def verify(self, buffer: Buffer, first: int, last: int, *, checksums: bool = False) -> None:
         """Check the structure of records [first, last) and, when asked, their checksums.
 
         Raises:
             FormatError: names the first record that differs, its byte, what is there and what was expected.
         """
+        for start, stop in _windows(first, last):
+            bad = self._misfits(buffer, start, stop)
+            if bad.any():
+                raise FormatError(self._difference(buffer, start + int(np.argmax(bad))))
+            if checksums:
+                self._check_sums(buffer, start, stop)
+
+    def fits(self, buffer: Buffer) -> bool:
+        """Tell whether all records have this structure; reads a few bytes of each."""
+        return not any(self._misfits(buffer, start, stop).any() for start, stop in _windows(0, self.records))
+
+    def _column(self, buffer: Buffer, field: Field, rows: NDArray[np.int64]) -> NDArray[Any]:
+        shape = (len(rows), *field.shape)
+        native = field.dtype.newbyteorder("=")
+        if field.size == 0:
+            return np.empty(shape, dtype=native)
+        if field.varint:
+            return _join_varints(self._bytes(buffer, field, 0, self.records)[rows], native).reshape(shape)
+        # One opaque item a record: numpy then moves it by one memory copy, three times as fast as value by value.
+        item = np.dtype((np.void, field.size)) if field.shape else field.dtype
+        column = self._view(buffer, item, field.offset, 0, self.records)[rows].view(field.dtype).reshape(shape)
+        return column.astype(native, copy=False)
+
+    def _view(self, buffer: Buffer, item: np.dtype[Any], offset: int, first: int, last: int) -> NDArray[Any]:
+        """One item of each record [first, last), not copied."""
+        start = self.offset + first * self.stride + offset
+        return np.ndarray((last - first,), item, buffer, start, (self.stride,))
+
+    def _bytes(self, buffer: Buffer, field: Field, first: int, last: int) -> NDArray[np.uint8]:
+        """Bytes of varints `[records, values, bytes]`, not copied."""
+        start = self.offset + first * self.stride + field.offset
+        shape = (last - first, field.values, field.varint)
+        return np.ndarray(shape, np.uint8, buffer, start, (self.stride, field.varint, 1))
+
+    def _misfits(self, buffer: Buffer, first: int, last: int) -> NDArray[np.bool_]:
+        """Which of the records [first, last) have another structure."""
+        bad = np.zeros(last - first, dtype=np.bool_)
+        for offset, word in _words(self.fixed):
+            item = np.dtype(f"<u{len(word)}")
+            bad |= self._view(buffer, item, offset, first, last) != np.frombuffer(word, dtype=item)[0]
+        for field in self.fields.values():
+            if field.varint and field.values:
+                ends = self._bytes(buffer, field, first, last) < 0x80
+                bad |= (ends != (np.arange(field.varint) == field.varint - 1)).any(axis=(1, 2))
+        return bad
+
+    def _difference(self, buffer: Buffer, record: int) -> str:
+        start = self.offset + record * self.stride
+        cause = f"The record is damaged, or not of the same shape and size ({self.stride} bytes) as the first one."
+        for offset, expected in self.fixed:
+            found = buffer[start + offset : start + offset + len(expected)].tobytes()
+            if found != expected:
+                at = next(index for index, byte in enumerate(expected) if found[index] != byte)
+                piece = slice(at, at + _SHOWN)
+                return (
+                    f"record {record} at byte {start}: found {found[piece].hex(' ')} at byte {start + offset + at}, "
+                    f"expected {expected[piece].hex(' ')}. {cause}"
+                )
+        name = next(name for name, field in self.fields.items() if field.varint)
+        return (
+            f"record {record} at byte {start}: a value of {name!r} is not {self.fields[name].varint} bytes long, as "
+            f"all of the first record are. {cause}"
+        )
+
+    def _check_sums(self, buffer: Buffer, first: int, last: int) -> None:
+        base = self.offset + first * self.stride
+        data = buffer[base : base + (last - first) * self.stride].tobytes()
+        for at, start, stop in self.checksums:
+            found = self._view(buffer, np.dtype("<u4"), at, first, last).tolist()
+            origins = range(0, len(data), self.stride)
+            for record, (stored, origin) in enumerate(zip(found, origins, strict=True), start=first):
+                computed = masked_crc(data[origin + start : origin + stop])
+                if stored != computed:
+                    raise FormatError(wrong_sum(record, base + origin, base + origin + at, stored, computed))
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Records of any size, by their place in the shard."""
+
+    starts: NDArray[np.int64]
+    """First byte of each record `[n]`, framing included."""
+    stops: NDArray[np.int64]
+    """Byte after each record `[n]`."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def masked_crc(data: bytes) -> int:
+    """CRC-32C as TFRecord stores it: turned and shifted, so that data that holds sums has a sum unlike them."""
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def wrong_sum(record: int, start: int, place: int, stored: int, computed: int) -> str:
+    """Say that a checksum does not match."""
+    return (
+        f"record {record} at byte {start}: found checksum {stored:#010x} at byte {place}, but the bytes it covers give "
+        f"{computed:#010x}. The record was damaged after it was written: copy the file again."
+    )
+
+
+def _windows(first: int, last: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + _WINDOW, last)) for start in range(first, last, _WINDOW))
+
+
+def _words(fixed: tuple[tuple[int, bytes], ...]) -> Iterator[tuple[int, bytes]]:
+    """Cut structure into words of 8, 4, 2 and 1 bytes."""
+    for offset, data in fixed:
+        at = 0
+        while at < len(data):
+            size = min(8, 1 << (len(data) - at).bit_length() - 1)
+            yield offset + at, data[at : at + size]
+            at += size
+
+
+def _join_varints(parts: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Turn varints `[n, values, bytes]` into values `[n, values]`; negative ones are two's complement of 64 bits."""
+    values = (parts[..., 0] & 0x7F).astype(np.uint64)
+    for place in range(1, parts.shape[-1]):
+        values |= (parts[..., place] & 0x7F).astype(np.uint64) << np.uint64(7 * place)
+    return values.astype(np.int64).astype(dtype)
