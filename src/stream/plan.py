@@ -109,7 +109,10 @@ class Plan:
         # The longest of all spans, these slots' or others', so that the order does not depend on who asks.
         width = min(self.window, self.steps - number * self.window)
         bits = (width - 1).bit_length()
-        keys = _mix(np.uint64(_key(self.seed, self.epoch, 2, number)) ^ _mix(np.arange(slots.start, slots.stop, dtype=np.uint64)))
+        keys = _mix(
+            np.uint64(_key(self.seed, self.epoch, 2, number))
+            ^ _mix(np.arange(slots.start, slots.stop, dtype=np.uint64))
+        )
         order = _bijection(np.arange(1 << bits, dtype=np.uint32)[:, None], keys[None, :], bits)
         if int(sizes.min(initial=0)) < 1 << bits:
             # A stable sort that only moves what does not exist behind what does.
@@ -135,7 +138,9 @@ class Plan:
     def _ring(self) -> tuple[Positions, Positions]:
         """Ring position where each shard ends, in ring order, and what to add there to come to a sample id."""
         sizes = np.asarray(self.shard_sizes, dtype=np.int64)
-        order = np.argsort(_mix(np.uint64(_key(self.seed, self.epoch, 0)) ^ _mix(np.arange(len(sizes), dtype=np.uint64))))
+        order = np.argsort(
+            _mix(np.uint64(_key(self.seed, self.epoch, 0)) ^ _mix(np.arange(len(sizes), dtype=np.uint64)))
+        )
         ends = np.cumsum(sizes[order])
         first_ids = np.cumsum(sizes) - sizes
         return ends, first_ids[order] - (ends - sizes[order])
