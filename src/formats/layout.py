@@ -34,6 +34,8 @@ class Field:
     """Bytes from the start of the record."""
     varint: int = 0
     """Bytes of each value where the record holds protobuf varints; 0 where it holds the values as they are."""
+    raw: bool = False
+    """Whether `decode` gives `bytes` for it: a batch has them as uint8 because all are of one length."""
 
     @property
     def values(self) -> int:
@@ -97,21 +99,22 @@ class Layout:
             if checksums:
                 self._check_sums(buffer, start, stop)
 
-    def fits(self, buffer: Buffer) -> bool:
-        """Tell whether all records have this structure; reads a few bytes of each."""
-        return not any(self._misfits(buffer, start, stop).any() for start, stop in _windows(0, self.records))
+    def fits(self, buffer: Buffer, records: int | None = None) -> bool:
+        """Tell whether all records, or the first ones, have this structure; reads a few bytes of each."""
+        windows = _windows(0, self.records if records is None else records)
+        return not any(self._misfits(buffer, start, stop).any() for start, stop in windows)
 
     def _column(self, buffer: Buffer, field: Field, rows: NDArray[np.int64]) -> NDArray[Any]:
         shape = (len(rows), *field.shape)
         native = field.dtype.newbyteorder("=")
         if field.size == 0:
             return np.empty(shape, dtype=native)
+        # One opaque item a record: numpy then moves it by one memory copy, faster than value by value.
+        item = np.dtype((np.void, field.size)) if field.shape or field.varint else field.dtype
+        column = self._view(buffer, item, field.offset, 0, self.records)[rows]
         if field.varint:
-            return _join_varints(self._bytes(buffer, field, 0, self.records)[rows], native).reshape(shape)
-        # One opaque item a record: numpy then moves it by one memory copy, three times as fast as value by value.
-        item = np.dtype((np.void, field.size)) if field.shape else field.dtype
-        column = self._view(buffer, item, field.offset, 0, self.records)[rows].view(field.dtype).reshape(shape)
-        return column.astype(native, copy=False)
+            return _join_varints(column.view(np.uint8).reshape(-1, field.varint), native).reshape(shape)
+        return column.view(field.dtype).reshape(shape).astype(native, copy=False)
 
     def _view(self, buffer: Buffer, item: np.dtype[Any], offset: int, first: int, last: int) -> NDArray[Any]:
         """One item of each record [first, last), not copied."""
@@ -208,8 +211,8 @@ def _words(fixed: tuple[tuple[int, bytes], ...]) -> Iterator[tuple[int, bytes]]:
 
 
 def _join_varints(parts: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Turn varints `[n, values, bytes]` into values `[n, values]`; negative ones are two's complement of 64 bits."""
-    values = (parts[..., 0] & 0x7F).astype(np.uint64)
-    for place in range(1, parts.shape[-1]):
-        values |= (parts[..., place] & 0x7F).astype(np.uint64) << np.uint64(7 * place)
+    """Turn varints `[n, bytes]` into values `[n]`; negative ones are two's complement of 64 bits."""
+    values = (parts[:, 0] & 0x7F).astype(np.uint64)
+    for place in range(1, parts.shape[1]):
+        values |= (parts[:, place] & 0x7F).astype(np.uint64) << np.uint64(7 * place)
     return values.astype(np.int64).astype(dtype)

@@ -198,7 +198,7 @@ def join(parts: Sequence[tuple[Positions, Columns]], total: int) -> Columns:
     joined: Columns = {}
     for name, column in first.items():
         if isinstance(column, np.ndarray) and all(
-            isinstance(values := part[name], np.ndarray) and values.shape[1:] == column.shape[1:] for _, part in parts
+            isinstance(found := part[name], np.ndarray) and found.shape[1:] == column.shape[1:] for _, part in parts
         ):
             out = np.empty((total, *column.shape[1:]), dtype=column.dtype)
             for places, part in parts:
