@@ -182,6 +182,39 @@ class Index:
         return len(self.starts)
 
 
+def of_first(
+    head: memoryview,
+    size: int,
+    stride: int,
+    fields: Mapping[str, Field],
+    checksums: tuple[tuple[int, int, int], ...] = (),
+) -> Layout | None:
+    """Lay a shard of `size` bytes out by its first record, or None if the records in `head` are not alike."""
+    records = size // stride
+    if size % stride or not records:
+        return None
+    first = bytes(head[:stride])
+    holes = [(field.offset, field.offset + field.size) for field in fields.values()]
+    holes += [(place, place + 4) for place, _, _ in checksums]
+    fixed: list[tuple[int, bytes]] = []
+    at = 0
+    for start, stop in [*sorted(holes), (stride, stride)]:
+        if at < start:
+            fixed.append((at, first[at:start]))
+        at = stop
+    found = Layout(0, stride, records, fields, tuple(fixed), checksums)
+    return found if found.fits(np.frombuffer(head, dtype=np.uint8), len(head) // stride) else None
+
+
+def varint_size(data: bytes, values: int) -> int:
+    """Bytes of each of these packed varints, or 0 if they differ."""
+    size = len(data) // values if values else 0
+    ends = np.frombuffer(data, dtype=np.uint8) < 0x80
+    if not size or size * values != len(data):
+        return 0
+    return size if (ends.reshape(values, size) == (np.arange(size) == size - 1)).all() else 0
+
+
 def masked_crc(data: bytes) -> int:
     """CRC-32C as TFRecord stores it: turned and shifted, so that data that holds sums has a sum unlike them."""
     crc: int = google_crc32c.value(data)

@@ -96,15 +96,20 @@ def payload(record: memoryview) -> bytes:
     Raises:
         FormatError: names the byte, counted from the start of the record.
     """
-    buffer = np.frombuffer(record, dtype=np.uint8)
-    word = _word(buffer, 0)
-    if word is not None and word <= MAX_LENGTH and _size(word) == len(record):
-        return bytes(record[HEADER : HEADER + word])
-    every = _headers(buffer)
+    stop, end = whole(record)
+    if end == len(record) > 0:
+        return bytes(record[HEADER:stop])
+    every = _headers(np.frombuffer(record, dtype=np.uint8))
     if every.records != 1:
         raise FormatError(f"found {every.records} records in {len(record)} bytes, expected one.")
     bounds = zip(every.starts + HEADER, every.starts + HEADER + (every.words & MAX_LENGTH), strict=True)
     return _MAGIC_BYTES.join([bytes(record[start:stop]) for start, stop in bounds])
+
+
+def whole(data: memoryview) -> tuple[int, int]:
+    """Where the record at the start of `data` ends, without and with its padding; zeros if it is cut or in parts."""
+    word = _word(np.frombuffer(data, dtype=np.uint8), 0)
+    return (HEADER + word, _size(word)) if word is not None and word <= MAX_LENGTH else (0, 0)
 
 
 def index(buffer: Buffer) -> Index:
@@ -157,7 +162,7 @@ def _word(buffer: Buffer, at: int) -> int | None:
     """Flag and length of the part at `at`, or None if there is none or not all of it."""
     if at + HEADER > len(buffer):
         return None
-    magic, word = _HEADER.unpack_from(buffer, at)
+    magic, word = _HEADER.unpack_from(buffer.data, at)
     whole = magic == MAGIC and at + _size(word & MAX_LENGTH) <= len(buffer)
     return int(word) if whole else None
 
@@ -193,7 +198,7 @@ def _search(buffer: Buffer, at: int) -> Headers:
 def _hop(buffer: Buffer, at: int) -> Headers:
     """Find parts from `at` on one by one."""
     starts, words = array("q"), array("q")
-    data = memoryview(buffer)
+    data = buffer.data
     unpack, size, end = _HEADER.unpack_from, _HEADER.size, len(data)
     while len(starts) < _HOPS and at + size <= end:
         magic, word = unpack(data, at)
@@ -236,7 +241,7 @@ def _reason(buffer: Buffer, at: int, record: int) -> str:
         return f"{where}: found {found.hex(' ')}, expected RecordIO's magic number {_MAGIC_BYTES.hex(' ')}. {cause}"
     if left < HEADER:
         return f"{where}: found {left} bytes, expected a header of {HEADER}. The file is cut short: copy it again."
-    length = _HEADER.unpack_from(buffer, at)[1] & MAX_LENGTH
+    length = _HEADER.unpack_from(buffer.data, at)[1] & MAX_LENGTH
     return (
         f"{where}: found {left - HEADER} bytes, expected {_size(length) - HEADER} as its header says. The file is cut "
         f"short, or the length is damaged: copy it again."

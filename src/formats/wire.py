@@ -7,7 +7,7 @@ A reader for any message (google.protobuf) makes a Python object of every number
 
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,32 @@ def join(data: bytes, spans: Spans) -> bytes:
     return bytes(joined)
 
 
+def pieces(data: bytes, spans: Spans) -> bytes | NDArray[Any]:
+    """Values of a list of bytes: one as it is, none or more as an array of objects."""
+    if len(spans) == 2:
+        return data[spans[0] : spans[1]]
+    many = np.empty(len(spans) // 2, dtype=object)
+    for place in range(len(many)):
+        many[place] = data[spans[2 * place] : spans[2 * place + 1]]
+    return many
+
+
+def numbers(data: bytes, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Read packed numbers of fixed size, as an array of its own."""
+    if len(data) % dtype.itemsize:
+        raise FormatError(f"found {len(data)} bytes of {name!r}, expected whole values of {dtype.itemsize}. {_CAUSE}")
+    return np.frombuffer(data, dtype=dtype).astype(dtype.newbyteorder("="))
+
+
+def text(data: bytes, part: Part) -> str:
+    """Read text."""
+    try:
+        return data[part.start : part.stop].decode()
+    except UnicodeDecodeError as error:
+        found = data[part.start : part.stop][:16]
+        raise FormatError(_broken(part.start, f"found {found!r}, expected text in UTF-8")) from error
+
+
 def varints(data: bytes) -> NDArray[np.int64]:
     """Read packed varints as signed numbers of 64 bits.
 
@@ -135,6 +161,21 @@ def pack(values: Iterable[int]) -> bytes:
             rest >>= 7
         packed.append(rest)
     return bytes(packed)
+
+
+def pack_array(values: NDArray[Any]) -> bytes:
+    """Write integers as varints one after another."""
+    rest = values.astype(np.int64).view(np.uint64)
+    if not (rest >> np.uint64(7)).any():
+        return rest.astype(np.uint8).tobytes()
+    shifts = np.arange(_MAX_VARINT, dtype=np.uint64) * np.uint64(7)
+    groups = rest[:, None] >> shifts
+    has = groups != 0
+    has[:, 0] = True
+    more = np.zeros_like(has)
+    more[:, :-1] = has[:, 1:]
+    packed = (groups & np.uint64(0x7F)).astype(np.uint8) | np.where(more, np.uint8(0x80), np.uint8(0))
+    return packed[has].tobytes()
 
 
 _CAUSE = "The record is damaged, or is not of the type that its channel's ContentType says."
