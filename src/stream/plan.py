@@ -79,14 +79,17 @@ class Plan:
 
     def block(self, first: int, last: int, slots: range) -> Block:
         """Everything that these slots yield at steps `first` to `last - 1`; many steps cost little more than one."""
-        starts, ends = self._spans(slots)
+        last = min(last, self.steps)
+        if first >= last:
+            return Block(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        starts, ends = self.spans(slots)
         steps = np.arange(first, last, dtype=np.int64)
         offsets = self._offsets(first, last, slots, ends - starts) if self.shuffle else steps[:, None]
         alive = steps[:, None] < (ends - starts)[None, :]
         ring = offsets + starts[None, :]
         return Block(self._sample_ids(ring[alive] if not alive.all() else ring.ravel()), alive.sum(axis=1))
 
-    def _spans(self, slots: range) -> tuple[Positions, Positions]:
+    def spans(self, slots: range) -> tuple[Positions, Positions]:
         """Starts and ends on the ring, each `[slots]`."""
         borders = np.arange(slots.start, slots.stop + 1, dtype=np.int64) * self.samples // self.batch_size
         return borders[:-1], borders[1:]

@@ -1,0 +1,83 @@
+"""Shards whose samples are several files or members: WebDataset archives and folders of class-named images."""
+
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, FormatError
+from ..formats import images, webdataset
+from ..formats.layout import Sample
+from .files import File, Maps
+from .plan import Positions
+from .shards import BadRecords, Read, read_samples
+
+
+class TarShard:
+    """A WebDataset archive: members of one base name are a sample."""
+
+    def __init__(self, file: File, maps: Maps, threads: Executor | None) -> None:
+        self.name = file.name
+        self._file, self._maps, self._threads = file, maps, threads
+        self._index = webdataset.index(maps.map(file))
+        self.records = len(self._index)
+        self.record_bytes = decoded_bytes(file.size / max(self.records, 1), self._index.names)
+
+    def read(self, rows: Positions, bad: BadRecords) -> Read:
+        """Decode samples `[n]`."""
+        view = memoryview(self._maps.map(self._file))  # type: ignore[arg-type]
+        decode = partial(self._decode, view)
+        return read_samples(rows.tolist(), decode, self.name, self._threads, bad)
+
+    def _decode(self, view: memoryview, row: int) -> Sample:
+        return webdataset.decode(self._index.key(row), self._index.members(view, row))
+
+
+class ImageFolder:
+    """Images in folders named after their class; a class's number is its place in the sorted names."""
+
+    def __init__(self, channel: str, files: list[File], threads: Executor | None) -> None:
+        """Take the files of a channel.
+
+        Raises:
+            DataError: images that lie in no folder, so that they have no class.
+        """
+        self.name = channel
+        self._files, self._threads = files, threads
+        for file in files:
+            if "/" not in file.name:
+                raise DataError(
+                    f"Channel {channel!r}: the image {file.name} lies in no folder. Expected one folder for each class, such as "
+                    f"cat/{file.name}: the folder's name is the label."
+                )
+        names = [file.name.rsplit("/", 1)[0] for file in files]
+        self.classes = tuple(sorted(set(names)))
+        self._labels = np.searchsorted(np.array(self.classes), np.array(names))
+        self.records = len(files)
+        self.record_bytes = decoded_bytes(sum(file.size for file in files) / len(files), ("jpg",))
+
+    def read(self, rows: Positions, bad: BadRecords) -> Read:
+        """Read and decode images `[n]`: fields `image` `[height, width, 3]` uint8, `label`, `__key__`."""
+        return read_samples(rows.tolist(), self._decode, self.name, self._threads, bad)
+
+    def _decode(self, row: int) -> Sample:
+        file = self._files[row]
+        try:
+            data = file.path.read_bytes()
+        except OSError as error:
+            raise FormatError(f"{file.name} cannot be read any more: {error.strerror or error}.") from error
+        try:
+            pixels = images.decode(data)
+        except FormatError as error:
+            raise FormatError(f"{file.name}: {error}") from error
+        return {
+            "image": pixels,
+            "label": np.asarray(self._labels[row]),
+            "__key__": Path(file.name).with_suffix("").as_posix(),
+        }
+
+
+def decoded_bytes(stored: float, extensions: tuple[str, ...]) -> float:
+    """Guess the size of a sample in memory: an image is about ten times what JPEG makes of it."""
+    return stored * 10 if any(f".{name.rpartition('.')[2]}" in images.SUFFIXES for name in extensions) else stored

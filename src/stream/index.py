@@ -1,0 +1,147 @@
+"""The index beside a prepared dataset: what its shards are, so that opening a thousand of them reads one file.
+
+    index.json                {"twofold": 1, "format", "layout" | null, "shards": [{"name", "records", "bytes", "crc32c"}],
+                               "schema", "statistics"}
+    .NAME.index.npy           of a shard whose records differ in size: starts and stops, int64 [2, records]
+
+Names that start with a dot are no data for whoever lists the folder.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import DataError
+from ..formats.layout import Field as LayoutField
+from ..formats.layout import Index, Layout
+
+NAME = "index.json"
+
+
+class FieldEntry(BaseModel):
+    """A field of a record of fixed size, as `Layout` has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dtype: str
+    shape: list[int]
+    offset: int
+    varint: int = 0
+    raw: bool = False
+
+
+class LayoutEntry(BaseModel):
+    """Records of one stride; the number of records is each shard's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: int
+    stride: int
+    fields: dict[str, FieldEntry]
+    fixed: list[tuple[int, str]]
+    """Offset and bytes in hexadecimal digits."""
+    checksums: list[tuple[int, int, int]] = []
+
+    @classmethod
+    def of(cls, layout: Layout) -> "LayoutEntry":
+        """Describe a layout."""
+        return cls(
+            offset=layout.offset,
+            stride=layout.stride,
+            fields={
+                name: FieldEntry(
+                    dtype=field.dtype.str,
+                    shape=list(field.shape),
+                    offset=field.offset,
+                    varint=field.varint,
+                    raw=field.raw,
+                )
+                for name, field in layout.fields.items()
+            },
+            fixed=[(offset, content.hex()) for offset, content in layout.fixed],
+            checksums=list(layout.checksums),
+        )
+
+    def layout(self, records: int) -> Layout:
+        """Return the layout of a shard of so many records."""
+        fields = {
+            name: LayoutField(np.dtype(entry.dtype), tuple(entry.shape), entry.offset, entry.varint, entry.raw)
+            for name, entry in self.fields.items()
+        }
+        fixed = tuple((offset, bytes.fromhex(content)) for offset, content in self.fixed)
+        return Layout(self.offset, self.stride, records, fields, fixed, tuple(self.checksums))
+
+
+class ShardEntry(BaseModel):
+    """One shard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    records: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0)]
+    crc32c: str
+    """Castagnoli CRC of the whole file, eight hexadecimal digits."""
+
+
+class Manifest(BaseModel):
+    """Content of `index.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    twofold: Literal[1] = 1
+    """Version of this form."""
+    format: str
+    """Name of the format of all shards."""
+    layout: LayoutEntry | None = None
+    """Where the records lie, if all have one size."""
+    shards: list[ShardEntry]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")] = {}
+    statistics: dict[str, Any] = {}
+
+
+def read(folder: Path) -> Manifest | None:
+    """Read the index of a folder; None where there is none.
+
+    Raises:
+        DataError: it is broken.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(f"{path}: {where}: {first['msg']}. Remove it, or run `prepare` again.") from error
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write the index of a folder, whole or not at all."""
+    partial = folder / f".{NAME}.partial"
+    partial.write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")
+    partial.replace(folder / NAME)
+
+
+def read_index(path: Path) -> Index | None:
+    """Read starts and stops of records; None where the file is missing or no such thing."""
+    try:
+        pairs = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return Index(pairs[0], pairs[1]) if pairs.ndim == 2 and len(pairs) == 2 and pairs.dtype == np.int64 else None
+
+
+def write_index(path: Path, index: Index) -> None:
+    """Write starts and stops of records, whole or not at all."""
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, np.stack([index.starts, index.stops]), allow_pickle=False)
+    partial.replace(path)
+
+
+def index_path(shard: Path) -> Path:
+    """Where the index of a shard lies beside it."""
+    return shard.with_name(f".{shard.name}.index.npy")
