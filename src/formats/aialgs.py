@@ -1,8 +1,9 @@
 """SageMaker's protobuf records (`application/x-recordio-protobuf`): tensors, dense or sparse, framed as RecordIO.
 
-    Record { map<string, Value> features = 1; map<string, Value> label = 2; string uid = 3, metadata = 4, configuration = 5 }
+    Record { map<string, Value> features = 1, label = 2; string uid = 3, metadata = 4, configuration = 5 }
     Value  { oneof { Float32Tensor = 2, Float64Tensor = 3, Int32Tensor = 7, Bytes = 9 } }
-    Tensor { repeated values = 1; repeated uint64 keys = 2, shape = 3 }       Bytes { repeated bytes value = 1 }
+    Tensor { repeated values = 1; repeated uint64 keys = 2, shape = 3 }
+    Bytes  { repeated bytes value = 1; string content_type = 2 }
 
 Names: `features["values"]` is `features`, `label["values"]` is `label`; any other key is `features/KEY` or `label/KEY`.
 A label of one value without a shape is a scalar; a tensor with keys is sparse and is made dense here.
@@ -27,7 +28,7 @@ MAX_DENSE = 1 << 28
 _MAPS = {1: "features", 2: "label"}
 _TEXTS = {3: "uid", 4: "metadata", 5: "configuration"}
 _FLOAT32, _FLOAT64, _INT32, _BYTES = 2, 3, 7, 9
-_TYPES = {_FLOAT32: np.dtype("<f4"), _FLOAT64: np.dtype("<f8"), _INT32: np.dtype("<i4")}
+_TYPES: dict[int, np.dtype[Any]] = {_FLOAT32: np.dtype("<f4"), _FLOAT64: np.dtype("<f8"), _INT32: np.dtype("<i4")}
 _KINDS = {_FLOAT32: wire.FIXED32, _FLOAT64: wire.FIXED64, _INT32: wire.VARINT}
 _MAX_AXES = 32
 _NPY, _TEXT = "application/x-npy", "text/plain"
@@ -256,17 +257,14 @@ def _field(data: bytes, tensor: _Tensor) -> Field | None:
     if tensor.keys or len(tensor.values) != 2:
         return None
     start, stop = tensor.values
-    if tensor.kind == _BYTES:
-        if tensor.content_type == _TEXT:
-            return None
-        if tensor.content_type != _NPY:
-            return Field(np.dtype(np.uint8), (stop - start,), start, raw=True)
-        header = npy.read_header(data[start:stop])
-        whole = not header.fortran_order and header.offset + header.size == stop - start
-        return Field(header.dtype, header.shape, start + header.offset) if whole else None
     value = _value(data, tensor)
-    if not isinstance(value, np.ndarray):
+    if isinstance(value, bytes):
+        return Field(np.dtype(np.uint8), (stop - start,), start, raw=True)
+    if isinstance(value, str):
         return None
+    if tensor.kind == _BYTES:
+        header = npy.read_header(data[start:stop])
+        return None if header.fortran_order else Field(header.dtype, header.shape, start + header.offset)
     if tensor.kind != _INT32:
         return Field(_TYPES[tensor.kind], value.shape, start)
     size = varint_size(data[start:stop], value.size)
@@ -300,7 +298,7 @@ def _kind(name: str, values: NDArray[Any]) -> int:
     limits = np.iinfo(np.int32)
     if values.size and not limits.min <= int(values.min()) <= int(values.max()) <= limits.max:
         raise FormatError(
-            f"{name!r} has values from {values.min()} to {values.max()}, expected {limits.min} to {limits.max}, the most "
-            f"that this format's integers hold. Convert it to float64."
+            f"{name!r} has values from {values.min()} to {values.max()}, expected {limits.min} to {limits.max}, as "
+            f"this format's integers are of 32 bits. Convert it to float64."
         )
     return _INT32

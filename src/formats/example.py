@@ -19,7 +19,7 @@ from . import wire
 from .layout import Field, Sample, Value, varint_size
 
 _BYTES, _FLOAT, _INT64 = 1, 2, 3
-_TYPES = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
+_TYPES: dict[int, np.dtype[Any]] = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
 _KINDS = {_BYTES: wire.LENGTH, _FLOAT: wire.FIXED32, _INT64: wire.VARINT}
 
 

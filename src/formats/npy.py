@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .layout import Field, Layout
 from .rows import Labels, Rows, RowShape, first_not_finite, to_float32
 
 MAGIC = b"\x93NUMPY"
@@ -79,14 +80,31 @@ def decode(data: bytes) -> NDArray[Any]:
         FormatError: broken, cut short, or an array that holds anything but numbers.
     """
     header = read_header(data[:PREFIX])
-    found = len(data) - header.offset
-    if found != header.size:
-        raise FormatError(
-            f"The NPY header says shape {list(header.shape)} of {header.dtype}, {header.size} bytes, but {found} bytes "
-            f"follow. The file is {'cut short' if found < header.size else 'followed by something else'}."
-        )
+    _check_size(header, len(data) - header.offset)
     flat = np.frombuffer(data, dtype=header.dtype, offset=header.offset)
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def layout(head: memoryview, size: int) -> Layout | None:
+    """Lay out an array as records: one for each index of its first axis, with one field, `data`.
+
+    Args:
+        head: first bytes of the file; `PREFIX` of them are enough.
+        size: bytes of the file.
+
+    Returns:
+        None if the array has no axes, or the first one is the fastest (Fortran order): its rows do not lie together.
+
+    Raises:
+        FormatError: no array of numbers, or the file has not the size that its header says.
+    """
+    header = read_header(bytes(head[:PREFIX]))
+    _check_size(header, size - header.offset)
+    if not header.shape or (header.fortran_order and len(header.shape) > 1):
+        return None
+    row = header.shape[1:]
+    stride = math.prod(row) * header.dtype.itemsize
+    return Layout(header.offset, stride, header.shape[0], {"data": Field(header.dtype, row, 0)})
 
 
 def decode_rows(data: bytes, row_shape: RowShape | None = None) -> Rows:
@@ -113,6 +131,15 @@ def encode(values: NDArray[Any], labels: Labels | None = None) -> bytes:  # noqa
     file = io.BytesIO()
     np.save(file, values, allow_pickle=False)
     return file.getvalue()
+
+
+def _check_size(header: Header, found: int) -> None:
+    """Compare what the header says with the bytes that follow it."""
+    if found != header.size:
+        raise FormatError(
+            f"The NPY header says shape {list(header.shape)} of {header.dtype}, {header.size} bytes, but {found} bytes "
+            f"follow. The file is {'cut short' if found < header.size else 'followed by something else'}."
+        )
 
 
 @lru_cache(maxsize=64)

@@ -7,10 +7,8 @@ There is no magic number, no padding and no header of the file. Source: TensorFl
 
 import struct
 from array import array
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FormatError
 from . import example
@@ -192,6 +190,6 @@ def _reason(buffer: Buffer, at: int, record: int) -> str:
             cause = "It is compressed by gzip as a whole: unpack it."
         return f"{where}: found checksum {stored:#010x} of the length, but it gives {computed:#010x}. {cause}"
     return (
-        f"{where}: found {max(0, left - FRAME)} bytes, expected {length} as its header says. The file is cut short: copy "
-        f"it again."
+        f"{where}: found {max(0, left - FRAME)} bytes, expected {length} as its header says. The file is cut short: "
+        f"copy it again."
     )

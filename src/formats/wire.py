@@ -174,7 +174,9 @@ def pack_array(values: NDArray[Any]) -> bytes:
     has[:, 0] = True
     more = np.zeros_like(has)
     more[:, :-1] = has[:, 1:]
-    packed = (groups & np.uint64(0x7F)).astype(np.uint8) | np.where(more, np.uint8(0x80), np.uint8(0))
+    packed: NDArray[np.uint8] = (groups & np.uint64(0x7F)).astype(np.uint8) | np.where(
+        more, np.uint8(0x80), np.uint8(0)
+    )
     return packed[has].tobytes()
 
 
