@@ -1,7 +1,7 @@
 """The index beside a prepared dataset: what its shards are, so that opening a thousand of them reads one file.
 
-    index.json                {"twofold": 1, "format", "layout" | null, "shards": [{"name", "records", "bytes", "crc32c"}],
-                               "schema", "statistics"}
+    index.json                {"twofold": 1, "format", "layout" | null, "schema", "statistics",
+                               "shards": [{"name", "records", "bytes", "crc32c"}]}
     .NAME.index.npy           of a shard whose records differ in size: starts and stops, int64 [2, records]
 
 Names that start with a dot are no data for whoever lists the folder.

@@ -200,8 +200,8 @@ FILES = [saved(picture(9, 11), kind) for kind in ("JPEG", "PNG", "WEBP", "BMP", 
 )
 @example(FILES[0], [(0, b"")], 4)
 def test_broken_images_are_pixels_or_a_format_error(data, changes, cut):
-    for where, change in changes:
-        where %= len(data)
+    for place, change in changes:
+        where = place % len(data)
         data = data[:where] + change + data[where + len(change) :]
     data = data[: len(data) - cut % len(data)]
     try:
