@@ -48,8 +48,8 @@ class ImageFolder:
         for file in files:
             if "/" not in file.name:
                 raise DataError(
-                    f"Channel {channel!r}: the image {file.name} lies in no folder. Expected one folder for each class, such as "
-                    f"cat/{file.name}: the folder's name is the label."
+                    f"Channel {channel!r}: the image {file.name} lies in no folder. Expected one folder for each "
+                    f"class, such as cat/{file.name}: the folder's name is the label."
                 )
         names = [file.name.rsplit("/", 1)[0] for file in files]
         self.classes = tuple(sorted(set(names)))
@@ -71,11 +71,8 @@ class ImageFolder:
             pixels = images.decode(data)
         except FormatError as error:
             raise FormatError(f"{file.name}: {error}") from error
-        return {
-            "image": pixels,
-            "label": np.asarray(self._labels[row]),
-            "__key__": Path(file.name).with_suffix("").as_posix(),
-        }
+        key = Path(file.name).with_suffix("").as_posix()
+        return {"image": pixels, "label": np.asarray(self._labels[row]), "__key__": key}
 
 
 def decoded_bytes(stored: float, extensions: tuple[str, ...]) -> float:
