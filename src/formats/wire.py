@@ -177,7 +177,7 @@ def pack_array(values: NDArray[Any]) -> bytes:
     packed: NDArray[np.uint8] = (groups & np.uint64(0x7F)).astype(np.uint8) | np.where(
         more, np.uint8(0x80), np.uint8(0)
     )
-    return packed[has].tobytes()
+    return bytes(packed[has].data)
 
 
 _CAUSE = "The record is damaged, or is not of the type that its channel's ContentType says."
