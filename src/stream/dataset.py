@@ -1,11 +1,21 @@
 """Samples of a channel by number, whatever their format."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from .plan import Positions, locate
 from .shards import BadRecords, Read, Shard, join
+
+
+@runtime_checkable
+class Remote(Shard, Protocol):
+    """A shard far away: reading is asked for first and waited for later."""
+
+    def request(self, rows: Positions) -> Callable[[BadRecords], Read]:
+        """Begin to fetch records `[n]`, and return what waits for them."""
 
 
 class Dataset:
@@ -16,6 +26,8 @@ class Dataset:
         self.shards = tuple(shards)
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
+        self.remote = any(isinstance(shard, Remote) for shard in shards)
+        """Whether samples come over a network, so that few large requests beat many small ones."""
 
     def __len__(self) -> int:
         """Samples of all shards."""
@@ -33,17 +45,29 @@ class Dataset:
         Raises:
             DataError: a broken record, unless those are skipped; or shards of different fields.
         """
+        return self.request(sample_ids)()
+
+    def request(self, sample_ids: Positions) -> Callable[[], Read]:
+        """Begin to read samples `[n]` where they are far away, and return what reads them; see `read`."""
         if len(self.shards) == 1 or not len(sample_ids):
-            return self.shards[0].read(sample_ids, self.bad)
+            return partial(self._begin(0, sample_ids), self.bad)
         numbers, rows = locate(self.sizes, sample_ids)
         order = np.argsort(numbers, kind="stable")
         borders = np.flatnonzero(np.diff(numbers[order])) + 1
+        asked = [(places, self._begin(numbers[places[0]], rows[places])) for places in np.split(order, borders)]
+        return partial(self._join, len(sample_ids), asked)
+
+    def _join(self, total: int, asked: list[tuple[Positions, Callable[[BadRecords], Read]]]) -> Read:
         parts = []
-        for places in np.split(order, borders):
-            columns, kept = self.shards[numbers[places[0]]].read(rows[places], self.bad)
+        for places, read in asked:
+            columns, kept = read(self.bad)
             if columns:
                 parts.append((places if kept is None else places[kept], columns))
         there = np.sort(np.concatenate([places for places, _ in parts])) if parts else np.zeros(0, dtype=np.int64)
-        if len(there) == len(sample_ids):
-            return join(parts, len(sample_ids)), None
+        if len(there) == total:
+            return join(parts, total), None
         return join([(np.searchsorted(there, places), columns) for places, columns in parts], len(there)), there
+
+    def _begin(self, number: int, rows: Positions) -> Callable[[BadRecords], Read]:
+        shard = self.shards[number]
+        return shard.request(rows) if self.remote and isinstance(shard, Remote) else partial(shard.read, rows)

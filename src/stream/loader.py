@@ -15,14 +15,18 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from .dataset import Dataset
-from .plan import DEFAULT_WINDOW, Plan, Positions, rank_slots
-from .shards import Column
+from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
+from .shards import Column, Read
 
 Batch: TypeAlias = dict[str, Any]
 """Tensors `[n, ...]` by field, or lists of values that are no numbers or differ in shape."""
 
 BLOCK_BYTES = 8 << 20
 """Bytes of samples that are read at once; two blocks are held."""
+REMOTE_BLOCK_BYTES = 64 << 20
+"""The same for samples far away, over all ranks: each slot's part of a block is a request, which must be worth it."""
+APART_BYTES = 64 << 10
+"""Samples far away of at least this size are fetched one by one."""
 _AHEAD = 1
 
 
@@ -42,7 +46,7 @@ class StreamingLoader:
         shuffle: bool = True,
         rank: int = 0,
         world: int = 1,
-        window: int = DEFAULT_WINDOW,
+        window: int | None = None,
         drop_last: bool = False,
         pin_memory: bool = False,
         transform: Callable[[Batch], Batch] | None = None,
@@ -56,7 +60,8 @@ class StreamingLoader:
             shuffle: False goes through each slot's span in order.
             rank: this process among all ranks.
             world: number of all ranks.
-            window: samples that are shuffled together within a slot's span.
+            window: samples that are shuffled together within a slot's span; by default 256, and fewer where samples
+                far away are so large that windows of all slots would not fit into a block.
             drop_last: leave out the last global batch when it is short.
             pin_memory: put blocks into page-locked memory, from which copies to a GPU overlap with work.
             transform: applied to each batch of this rank in the reading thread.
@@ -70,7 +75,8 @@ class StreamingLoader:
                 f"raise 'batch_size' or use fewer ranks."
             )
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
-        self.rank, self.world, self.window = rank, world, window
+        self.rank, self.world = rank, world
+        self.window = window or _default_window(dataset, batch_size)
         self.epoch, self.step = 0, 0
         self._drop_last, self._pin_memory, self._transform = drop_last, pin_memory, transform
 
@@ -124,18 +130,17 @@ class StreamingLoader:
     def batches(self) -> Iterator[tuple[Batch, Positions]]:
         """Yield batches with the ids `[n]` of their samples, as the plan has them."""
         plan, steps = self.plan(self.epoch), len(self)
-        slots = rank_slots(self.batch_size, self.rank, self.world)
-        size = self._block_steps(len(slots))
-        starts = iter(range(self.step, steps, size))
-        pending: deque[Future[list[tuple[Batch, Positions]]]] = deque()
+        blocks = self._blocks(plan, steps, rank_slots(self.batch_size, self.rank, self.world))
+        pending: deque[Future[list[tuple[Batch, Positions]] | None]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="twofold-stream") as reader:
             try:
                 while True:
-                    while len(pending) <= _AHEAD and (start := next(starts, None)) is not None:
-                        pending.append(reader.submit(self._read, plan, start, min(start + size, steps), slots))
-                    if not pending:
+                    while len(pending) <= _AHEAD:
+                        pending.append(reader.submit(next, blocks, None))
+                    block = pending.popleft().result()
+                    if block is None:
                         break
-                    for item in pending.popleft().result():
+                    for item in block:
                         self.step += 1
                         yield item
             finally:
@@ -143,14 +148,36 @@ class StreamingLoader:
                     future.cancel()
         self.epoch, self.step = self.epoch + 1, 0
 
+    def _blocks(self, plan: Plan, steps: int, slots: range) -> Iterator[list[tuple[Batch, Positions]]]:
+        """Read blocks in turn; the next one is asked for before this one is waited for."""
+        asked: deque[tuple[Block, Callable[[], Read]]] = deque()
+        for first, last in self._spans(steps, len(slots)):
+            block = plan.block(first, last, slots)
+            asked.append((block, self.dataset.request(block.sample_ids)))
+            if len(asked) > 1:
+                yield self._read(*asked.popleft())
+        while asked:
+            yield self._read(*asked.popleft())
+
+    def _spans(self, steps: int, slots: int) -> Iterator[tuple[int, int]]:
+        """First and last steps of the blocks: whole windows where they are large, the first block a small one."""
+        start, size = self.step, self._block_steps(slots)
+        aligned = min(size, self.window)
+        while start < steps:
+            stop = min(start - start % aligned + aligned, steps)
+            yield start, stop
+            start, aligned = stop, size
+
     def _block_steps(self, slots: int) -> int:
         """Steps of a block: as many as fit its bytes, so that one large record makes blocks of one step."""
+        if self.dataset.remote:
+            steps = int(REMOTE_BLOCK_BYTES / max(self.batch_size * self.dataset.record_bytes, 1))
+            return max(steps // self.window * self.window, min(steps, self.window), 1)
         return int(min(max(BLOCK_BYTES / max(slots * self.dataset.record_bytes, 1), 1), self.window))
 
-    def _read(self, plan: Plan, first: int, last: int, slots: range) -> list[tuple[Batch, Positions]]:
-        block = plan.block(first, last, slots)
+    def _read(self, block: Block, read: Callable[[], Read]) -> list[tuple[Batch, Positions]]:
         ids, ends = block.sample_ids, np.cumsum(block.counts)
-        columns, kept = self.dataset.read(ids)
+        columns, kept = read()
         if kept is not None:
             ids, ends = ids[kept], np.searchsorted(kept, ends)
         tensors: Batch = {name: self._tensor(column) for name, column in columns.items()}
@@ -169,3 +196,10 @@ class StreamingLoader:
 
     def _finish(self, batch: Batch) -> Batch:
         return self._transform(batch) if self._transform else batch
+
+
+def _default_window(dataset: Dataset, batch_size: int) -> int:
+    """Samples of a window: a block must hold whole ones where neighbours are fetched together, or they come twice."""
+    if not dataset.remote or dataset.record_bytes >= APART_BYTES:
+        return DEFAULT_WINDOW
+    return int(min(max(REMOTE_BLOCK_BYTES / max(batch_size * dataset.record_bytes, 1), 1), DEFAULT_WINDOW))

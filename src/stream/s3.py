@@ -1,0 +1,246 @@
+"""Objects of an S3 bucket: listed, and read by ranges of bytes, many at a time."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import obstore
+from numpy.typing import NDArray
+from obstore.exceptions import NotFoundError
+
+from ..errors import ConfigError, DataError, PlatformError
+from .plan import Positions
+from .s3_client import RETRY_SECONDS, named, open_store
+
+Bytes = NDArray[np.uint8]
+
+SCHEME = "s3://"
+PIECE_BYTES = 8 << 20
+"""Longest range of one request; longer ones are cut and fetched side by side."""
+
+_CALLS = 16
+# object_store fetches at most ten ranges of a call at once.
+_RANGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object as it was when it was listed."""
+
+    bucket: "Bucket" = field(repr=False)
+    key: str
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes with every write."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{SCHEME}{self.bucket.name}/{self.key}"
+
+
+class Bucket:
+    """A bucket and its connections; safe for several threads."""
+
+    def __init__(self, name: str, environ: Mapping[str, str], *, retry_seconds: float = RETRY_SECONDS) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            name: the bucket.
+            environ: endpoint, region and credentials as the AWS tools take them.
+            retry_seconds: bound on the time of one request with its repetitions.
+
+        Raises:
+            ConfigError: no credentials are found.
+        """
+        self.name = name
+        self._store = open_store(name, environ, retry_seconds)
+        self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="twofold-s3")
+
+    def objects(self, prefix: str) -> list[Object]:
+        """List the objects whose keys begin with a prefix, in the order of their keys, as an `S3Prefix` channel does.
+
+        Empty objects whose key ends with a slash are folders of the console, and what starts with a dot or an
+        underscore is not data.
+        """
+        # obstore takes whole folders only: list the folder, from just before the prefix to just after it.
+        folder, slash, start = prefix.rpartition("/")
+        found: list[Object] = []
+        with named(self._uri(prefix)):
+            if start:
+                found += self._exact(prefix)
+            offset = prefix if start else None
+            for page in obstore.list(self._store, folder + slash or None, offset=offset, chunk_size=1000):
+                inside = [meta for meta in page if meta["path"].startswith(prefix)]
+                found += [self._object(meta) for meta in inside if _is_data(meta["path"][len(folder + slash) :])]
+                if start and len(inside) < len(page):
+                    break
+        return sorted({item.key: item for item in found}.values(), key=lambda item: item.key)
+
+    def manifest(self, key: str) -> list[Object]:
+        """List the objects that a manifest file names: a JSON list of one `{"prefix": uri}` and keys below it.
+
+        Raises:
+            DataError: the manifest is not of this form, or one of its objects does not exist.
+        """
+        [item] = self.head([key])
+        content = self.read(item, 0, item.size).tobytes()
+        try:
+            first, *rest = json.loads(content)
+            bucket, prefix = parse_uri(first["prefix"])
+            keys = [prefix + name for name in rest]
+        except (ValueError, TypeError, KeyError, ConfigError) as error:
+            raise DataError(
+                f"{item.name} is no manifest: it begins with {content[:60]!r}. Expected a JSON list such as "
+                f'[{{"prefix": "s3://bucket/folder/"}}, "a.csv", "b.csv"].'
+            ) from error
+        if bucket != self.name:
+            raise DataError(
+                f"{item.name} lists objects of bucket {bucket!r}. Expected objects of the bucket that it lies in: copy "
+                f"the manifest there."
+            )
+        return self.head(keys)
+
+    def head(self, keys: Iterable[str]) -> list[Object]:
+        """Look objects up by their keys.
+
+        Raises:
+            DataError: one does not exist, or may not be read.
+        """
+        return list(self._calls.map(self._head, keys))
+
+    def read(self, item: Object, start: int, stop: int) -> Bytes:
+        """Read bytes [start, stop) of an object."""
+        return self.request(item, np.array([start]), np.array([stop]))()
+
+    def request(self, item: Object, starts: Positions, stops: Positions) -> Callable[[], Bytes]:
+        """Begin to read ranges of an object, and return what waits for them.
+
+        Args:
+            item: the object.
+            starts: first byte of each range `[n]`.
+            stops: byte after each range `[n]`.
+
+        Returns:
+            A function that returns the bytes of all ranges, one after another. It raises DataError when the object is
+            gone, has changed or may not be read, and PlatformError when S3 cannot be reached.
+        """
+        pieces = list(_pieces(starts.tolist(), stops.tolist()))
+        buffer = np.empty(sum(stop - start for start, stop in pieces), dtype=np.uint8)
+        calls, at = [], 0
+        for first in range(0, len(pieces), _RANGES):
+            group = pieces[first : first + _RANGES]
+            size = sum(stop - start for start, stop in group)
+            calls.append(self._calls.submit(self._fetch, item, group, buffer[at : at + size]))
+            at += size
+        return _Pending(calls, buffer)
+
+    def download(self, item: Object, target: Path) -> None:
+        """Copy an object into a file, which appears only when it is whole; memory stays bounded."""
+        partial = target.with_name(target.name + ".partial")
+        step = PIECE_BYTES * 4
+        spans = [(start, min(start + step, item.size)) for start in range(0, item.size, step)]
+        try:
+            with partial.open("wb") as out:
+                ahead = self._ahead(item, spans)
+                for piece in ahead:
+                    out.write(piece().data)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _ahead(self, item: Object, spans: list[tuple[int, int]]) -> Iterator[Callable[[], Bytes]]:
+        """Requests for spans, the next one begun before this one is waited for."""
+        last = None
+        for start, stop in spans:
+            asked = self.request(item, np.array([start]), np.array([stop]))
+            if last:
+                yield last
+            last = asked
+        if last:
+            yield last
+
+    def _fetch(self, item: Object, ranges: list[tuple[int, int]], out: Bytes) -> None:
+        """Fill `out` with ranges of an object.
+
+        The last range is asked for after the others, under the condition that the object is still the one listed: so
+        all of them are of it.
+        """
+        with named(item.name):
+            parts: list[Any] = []
+            *others, last = ranges
+            if others:
+                starts, stops = zip(*others, strict=True)
+                parts += obstore.get_ranges(self._store, item.key, starts=starts, ends=stops, coalesce=0)
+            found = obstore.get(self._store, item.key, options={"range": last, "if_match": item.etag})
+            parts.append(found.bytes())
+        at = 0
+        for (start, stop), part in zip(ranges, parts, strict=True):
+            if len(part) != stop - start:
+                raise PlatformError(
+                    f"{item.name}: S3 sent {len(part)} bytes for the range {start} to {stop}, expected {stop - start}."
+                )
+            out[at : at + len(part)] = np.frombuffer(part, dtype=np.uint8)
+            at += len(part)
+
+    def _head(self, key: str) -> Object:
+        with named(self._uri(key)):
+            return self._object(obstore.head(self._store, key))
+
+    def _exact(self, key: str) -> list[Object]:
+        try:
+            return [self._object(obstore.head(self._store, key))]
+        except NotFoundError:
+            return []
+
+    def _uri(self, key: str) -> str:
+        return f"{SCHEME}{self.name}/{key}"
+
+    def _object(self, meta: Any) -> Object:  # noqa: ANN401  obstore's types cannot be imported
+        return Object(self, meta["path"], meta["size"], meta["e_tag"] or "")
+
+
+class _Pending:
+    """Ranges that are on their way."""
+
+    def __init__(self, calls: list[Future[None]], buffer: Bytes) -> None:
+        self._calls, self._buffer = calls, buffer
+
+    def __call__(self) -> Bytes:
+        try:
+            for call in self._calls:
+                call.result()
+        finally:
+            self.cancel()
+        return self._buffer
+
+    def cancel(self) -> None:
+        """Leave out what has not begun."""
+        for call in self._calls:
+            call.cancel()
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key, or prefix, of `s3://bucket/key`.
+
+    Raises:
+        ConfigError: the address is of another form.
+    """
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket:
+        raise ConfigError(f"{uri!r} is no address in S3. Expected s3://bucket/prefix.")
+    return bucket, key
+
+
+def _pieces(starts: list[int], stops: list[int]) -> Iterator[tuple[int, int]]:
+    for start, stop in zip(starts, stops, strict=True):
+        yield from ((at, min(at + PIECE_BYTES, stop)) for at in range(start, stop, PIECE_BYTES))
+
+
+def _is_data(name: str) -> bool:
+    return not name.endswith("/") and not any(part.startswith((".", "_")) for part in name.split("/"))
