@@ -29,6 +29,7 @@ MAGIC = b"PAR1"
 MAX_GROUP_BYTES = 1 << 32
 """Largest row group read, uncompressed and by what the file says of itself."""
 
+_SHAPE = b"twofold.shape"
 _FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError)
 _ADVICE = "Write numbers, lists of numbers, text or bytes, or leave the column out."
 
@@ -64,7 +65,9 @@ class Parquet:
         first = sum(self.group_rows[:number])
         try:
             for batch in self.file.iter_batches(batch_size=rows, row_groups=[number], columns=names, use_threads=False):
-                yield {name: _column(batch.column(place), name, first) for place, name in enumerate(batch.schema.names)}
+                yield {
+                    field.name: _column(batch.column(place), field, first) for place, field in enumerate(batch.schema)
+                }
                 first += batch.num_rows
         except FormatError:
             raise
@@ -117,9 +120,13 @@ class Writer:
             FormatError: columns unlike those before, or of several lengths.
         """
         try:
-            batch = pa.record_batch({name: _array(column) for name, column in columns.items()})
+            fields = [_field(name, column) for name, column in columns.items()]
+            batch = pa.record_batch([array for _, array in fields], schema=pa.schema([field for field, _ in fields]))
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._sink, batch.schema, compression="zstd", write_page_checksum=True)
+                text = [field.name for field, _ in fields if pa.types.is_string(field.type)]
+                self._writer = pq.ParquetWriter(
+                    self._sink, batch.schema, compression="snappy", use_dictionary=text, write_page_checksum=True
+                )
             self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
         except _FAULTS as error:
             raise FormatError(f"Columns that do not fit the file: {_first_line(error)}.") from error
@@ -139,10 +146,13 @@ def _chosen(present: tuple[str, ...], columns: Sequence[str] | None) -> list[str
     return None if columns is None else list(columns)
 
 
-def _column(array: pa.Array, name: str, first: int) -> Column:
+def _column(array: pa.Array, field: pa.Field, first: int) -> Column:
     """One column of a batch; `first` is the row of the file that it starts with."""
+    name = field.name
     array = _plain(array, name, first)
     kind = array.type
+    if pa.types.is_fixed_size_binary(kind) and _SHAPE in (field.metadata or {}):
+        return _pixels(array, field.metadata[_SHAPE])
     if isinstance(kind, pa.FixedShapeTensorType):
         _refuse_nulls(array.storage.flatten(), name, first, kind.shape)
         return np.array(array.to_numpy_ndarray())
@@ -230,13 +240,35 @@ def _joined(parts: list[Columns]) -> Columns:
     return joined
 
 
-def _array(column: Column) -> pa.Array:
-    """A column as Arrow has it: vectors as lists of fixed size, what has more axes as tensors."""
+def _field(name: str, column: Column) -> tuple[pa.Field, pa.Array]:
+    """A column as Arrow has it: vectors as lists of fixed size, bytes of several axes as binary of fixed size.
+
+    Parquet would store each byte as a number of 32 bits and take fifty times as long; the shape stands beside the type.
+    """
     if not isinstance(column, np.ndarray) or column.ndim == 1:
-        return pa.array(column)
+        array = pa.array(column)
+        return pa.field(name, array.type, nullable=False), array
+    rows, shape = len(column), column.shape[1:]
+    flat = np.ascontiguousarray(column).reshape(-1)
+    if column.dtype == np.uint8:
+        kind = pa.binary(int(np.prod(shape)))
+        shown = {_SHAPE: ",".join(map(str, shape)).encode()}
+        return pa.field(name, kind, False, shown), pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(flat)])
     if column.ndim == 2:
-        return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(column))
+        array = pa.FixedSizeListArray.from_arrays(pa.array(flat), shape[0])
+    else:
+        array = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(column))
+    return pa.field(name, array.type, nullable=False), array
+
+
+def _pixels(array: pa.Array, shape: bytes) -> NDArray[np.uint8]:
+    """Bytes of fixed size as the array that `_field` made them of."""
+    axes = [int(axis) for axis in shape.split(b",")]
+    width = array.type.byte_width
+    if int(np.prod(axes)) != width:
+        raise FormatError(f"rows of {width} bytes claim the shape {axes}. The file is broken: write it anew.")
+    values = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
+    return values.reshape(len(array), *axes).copy()
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,7 +14,9 @@ ROWS = 100
 
 def saved(columns, **options):
     file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, **{"row_group_size": 30} | options)
+    pq.write_table(
+        columns if isinstance(columns, pa.Table) else pa.table(columns), file, **{"row_group_size": 30} | options
+    )
     return file.getvalue()
 
 
@@ -29,6 +31,7 @@ def columns():
         "real": rng.random(ROWS, dtype=np.float32),
         "flag": np.arange(ROWS) % 3 == 0,
         "vector": rng.random((ROWS, 4), dtype=np.float32),
+        "tensor": rng.random((ROWS, 2, 3)),
         "image": rng.integers(0, 256, (ROWS, 2, 3, 3), dtype=np.uint8),
         "text": [f"row {number}" for number in range(ROWS)],
         "raw": [bytes([number]) for number in range(ROWS)],
@@ -158,6 +161,12 @@ def test_columns_that_do_not_fit_are_refused_by_the_writer():
     with pytest.raises(FormatError):
         parquet.Writer(io.BytesIO()).write({"x": np.arange(3), "y": np.arange(2)})
     writer.close()
+
+
+def test_a_shape_that_does_not_fit_its_bytes_is_refused():
+    field = pa.field("x", pa.binary(4), metadata={"twofold.shape": "2,3"})
+    with pytest.raises(FormatError, match=r"rows of 4 bytes claim the shape \[2, 3\]"):
+        opened(pa.table([pa.array([b"abcd"], pa.binary(4))], schema=pa.schema([field]))).group(0)
 
 
 def test_a_file_of_no_rows_is_read():
