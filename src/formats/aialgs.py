@@ -83,9 +83,9 @@ def encode(sample: Sample) -> bytes:
     for name, value in sample.items():
         if name in _TEXTS.values() and isinstance(value, str):
             continue
-        kind, _, key = name.partition("/")
+        kind, slash, key = name.partition("/")
         number, key = (2, key) if kind == "label" else (1, key if kind == "features" else name)
-        entry = wire.field(1, (key or "values").encode()) + wire.field(2, _encoded(name, value))
+        entry = wire.field(1, (key if slash else key or "values").encode()) + wire.field(2, _encoded(name, value))
         record += wire.field(number, entry)
     for number, name in _TEXTS.items():
         text = sample.get(name)

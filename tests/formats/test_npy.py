@@ -159,3 +159,30 @@ def test_one_changed_byte_is_an_array_or_a_format_error(data):
     except FormatError:
         return
     assert array.nbytes <= len(changed)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3), (5, 0), (0, 3)])
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "i8", "?", "f2"])
+def test_an_array_is_laid_out_by_its_first_axis(dtype, shape):
+    array = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    data = saved(array)
+    laid = npy.layout(memoryview(data)[: npy.PREFIX], len(data))
+    rows = np.arange(shape[0])[::-1]
+    batch = laid.gather(np.frombuffer(data, dtype=np.uint8), rows)["data"]
+    np.testing.assert_array_equal(batch, array[::-1])
+    assert batch.dtype.isnative
+    assert (laid.records, laid.certain) == (shape[0], True)
+
+
+def test_an_array_whose_rows_do_not_lie_together_is_not_laid_out():
+    for array in (np.asfortranarray(np.zeros((3, 4))), np.array(1.0)):
+        data = saved(array)
+        assert npy.layout(memoryview(data), len(data)) is None
+
+
+def test_a_file_of_another_size_than_its_header_says_is_refused():
+    data = saved(np.zeros((3, 4)))
+    with pytest.raises(FormatError, match="cut short"):
+        npy.layout(memoryview(data), len(data) - 1)
+    with pytest.raises(FormatError, match="followed by something else"):
+        npy.layout(memoryview(data), len(data) + 1)

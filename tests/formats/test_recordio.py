@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -140,10 +142,5 @@ def test_a_mutated_shard_reads_or_is_refused(payloads, data):
     at = data.draw(st.integers(0, len(good) - 1))
     cut = data.draw(st.integers(at, len(good)))
     bad = good[:at] + data.draw(st.binary(max_size=9)) + good[cut:]
-    try:
-        found = records(bad)
-    except FormatError as error:
-        assert "record " in str(error)
-        assert "byte" in str(error)
-    else:
-        assert sum(map(len, found)) <= len(bad)
+    with contextlib.suppress(FormatError):
+        assert records(bad) == by_the_book(bad)
