@@ -182,10 +182,10 @@ class Columns:
             if view is None:
                 batch[name] = np.empty((len(rows), *field.shape), dtype=native)
             elif field.varint:
-                parts = view[rows].view(np.uint8).reshape(-1, field.varint)
+                parts = _take(view, rows).view(np.uint8).reshape(-1, field.varint)
                 batch[name] = _join_varints(parts, native).reshape(len(rows), *field.shape)
             else:
-                column = view[rows].view(item)
+                column = _take(view, rows).view(item)
                 batch[name] = column if native == field.dtype else column.astype(native)
         return batch
 
@@ -262,6 +262,11 @@ def _words(fixed: tuple[tuple[int, bytes], ...]) -> Iterator[tuple[int, bytes]]:
             size = min(8, 1 << (len(data) - at).bit_length() - 1)
             yield offset + at, data[at : at + size]
             at += size
+
+
+def _take(view: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Copy items; `take` is the faster way but would first copy a whole shard whose items are apart or not aligned."""
+    return view.take(rows) if view.flags.c_contiguous and view.flags.aligned else view[rows]
 
 
 def _join_varints(parts: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
