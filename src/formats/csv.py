@@ -76,6 +76,12 @@ def encode(values: Rows, labels: Labels | None = None) -> bytes:  # noqa: ARG001
     return json[2:-2].replace(b"],[", b"\n") + b"\n"
 
 
+def is_number(text: str) -> bool:
+    """Whether a field is written as a number, or as one of the usual words for a missing one."""
+    text = text.strip()
+    return bool(_NUMBER.fullmatch(text)) or text.lstrip("+-").lower() in _MISSING
+
+
 def _decode_block(block: bytes, first_line: int, columns: int | None) -> Rows:
     if block.translate(None, _PLAIN):
         return _decode_fields(block, first_line, columns)
@@ -104,7 +110,7 @@ def _decode_fields(block: bytes, first_line: int, columns: int | None) -> Rows:
     rows: list[list[float]] = []
     for line, content in enumerate(block.decode("utf-8", "backslashreplace").split("\n"), start=first_line):
         fields = content.split(",")
-        row = [_number(field, line, column, content) for column, field in enumerate(fields, start=1)]
+        row = [number(field, line, column, content) for column, field in enumerate(fields, start=1)]
         columns = len(row) if columns is None else columns
         if len(row) != columns:
             raise FormatError(f"line {line} has {count((len(row),))}, expected {columns}.")
@@ -112,14 +118,19 @@ def _decode_fields(block: bytes, first_line: int, columns: int | None) -> Rows:
     return to_float32(rows)
 
 
-def _number(field: str, line: int, column: int, content: str) -> float:
+def number(field: str, line: int, column: int, content: str) -> float:
+    """Read one field; `content` is its line, which helps to explain a mistake.
+
+    Raises:
+        FormatError: no finite number that fits float32.
+    """
     text = field.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].strip()
     if _NUMBER.fullmatch(text):
-        number = float(text)
-        if abs(number) <= _LARGEST:
-            return number
+        value = float(text)
+        if abs(value) <= _LARGEST:
+            return value
         raise FormatError(
             f"line {line}, column {column} is {_shown(text)}, too large for float32. Scale the values down."
         )

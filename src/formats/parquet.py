@@ -12,7 +12,7 @@ Source: https://parquet.apache.org/docs/file-format, and pyarrow's reader.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-
-Column: TypeAlias = NDArray[Any] | list[Any]
-Columns: TypeAlias = dict[str, Column]
-"""One entry a row in each."""
+from .rows import Column, Columns
 
 MAGIC = b"PAR1"
 MAX_GROUP_BYTES = 1 << 32

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ Rows: TypeAlias = NDArray[np.float32]
 
 RowShape: TypeAlias = tuple[int, ...]
 """Shape of one row, e.g. `(64,)`."""
+
+Column: TypeAlias = NDArray[Any] | list[Any]
+"""Values of one name, one a row: an array `[rows, ...]`, or a list of text, bytes or arrays of several lengths."""
+
+Columns: TypeAlias = dict[str, Column]
+"""Rows of named values."""
 
 Labels: TypeAlias = Sequence[int | str]
 """Class of each row of an answer."""
