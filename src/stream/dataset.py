@@ -1,21 +1,13 @@
 """Samples of a channel by number, whatever their format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from .plan import Positions, locate
+from .remote import Part, Remote, Waiting, scatter
 from .shards import BadRecords, Read, Shard, join
-
-
-@runtime_checkable
-class Remote(Shard, Protocol):
-    """A shard far away: reading is asked for first and waited for later."""
-
-    def request(self, rows: Positions) -> Callable[[BadRecords], Read]:
-        """Begin to fetch records `[n]`, and return what waits for them."""
 
 
 class Dataset:
@@ -26,7 +18,7 @@ class Dataset:
         self.shards = tuple(shards)
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
-        self.remote = any(isinstance(shard, Remote) for shard in shards)
+        self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
         """Whether samples come over a network, so that few large requests beat many small ones."""
 
     def __len__(self) -> int:
@@ -45,29 +37,41 @@ class Dataset:
         Raises:
             DataError: a broken record, unless those are skipped; or shards of different fields.
         """
-        return self.request(sample_ids)()
-
-    def request(self, sample_ids: Positions) -> Callable[[], Read]:
-        """Begin to read samples `[n]` where they are far away, and return what reads them; see `read`."""
+        if self.remote:
+            return self.request(sample_ids)()
         if len(self.shards) == 1 or not len(sample_ids):
-            return partial(self._begin(0, sample_ids), self.bad)
-        numbers, rows = locate(self.sizes, sample_ids)
-        order = np.argsort(numbers, kind="stable")
-        borders = np.flatnonzero(np.diff(numbers[order])) + 1
-        asked = [(places, self._begin(numbers[places[0]], rows[places])) for places in np.split(order, borders)]
-        return partial(self._join, len(sample_ids), asked)
-
-    def _join(self, total: int, asked: list[tuple[Positions, Callable[[BadRecords], Read]]]) -> Read:
+            return self.shards[0].read(sample_ids, self.bad)
         parts = []
-        for places, read in asked:
-            columns, kept = read(self.bad)
+        for number, places, rows in self._by_shard(sample_ids):
+            columns, kept = self.shards[number].read(rows, self.bad)
             if columns:
                 parts.append((places if kept is None else places[kept], columns))
         there = np.sort(np.concatenate([places for places, _ in parts])) if parts else np.zeros(0, dtype=np.int64)
-        if len(there) == total:
-            return join(parts, total), None
+        if len(there) == len(sample_ids):
+            return join(parts, len(sample_ids)), None
         return join([(np.searchsorted(there, places), columns) for places, columns in parts], len(there)), there
 
-    def _begin(self, number: int, rows: Positions) -> Callable[[BadRecords], Read]:
-        shard = self.shards[number]
-        return shard.request(rows) if self.remote and isinstance(shard, Remote) else partial(shard.read, rows)
+    def request(self, sample_ids: Positions) -> Callable[[], Read]:
+        """Begin to read samples `[n]` where they are far away, and return what waits for them; see `read`."""
+        if not self.remote:
+            return partial(self.read, sample_ids)
+        asked = []
+        for number, places, rows in self._by_shard(sample_ids):
+            shard = self.shards[number]
+            if isinstance(shard, Remote):
+                asked.append((places, shard.request(rows)))
+        return lambda: scatter(len(sample_ids), self._parts(asked))
+
+    def _by_shard(self, sample_ids: Positions) -> Iterator[tuple[int, Positions, Positions]]:
+        """Shard number, places in the request and rows in the shard, for each shard that is asked for anything."""
+        if not len(sample_ids):
+            return
+        numbers, rows = locate(self.sizes, sample_ids)
+        order = np.argsort(numbers, kind="stable")
+        for places in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            yield int(numbers[places[0]]), places, rows[places]
+
+    def _parts(self, asked: Iterable[tuple[Positions, Waiting]]) -> Iterator[Part]:
+        for places, wait in asked:
+            for inner, columns in wait(self.bad):
+                yield places[inner], columns

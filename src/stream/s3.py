@@ -1,7 +1,7 @@
 """Objects of an S3 bucket: listed, and read by ranges of bytes, many at a time."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,12 @@ Bytes = NDArray[np.uint8]
 
 SCHEME = "s3://"
 PIECE_BYTES = 8 << 20
-"""Longest range of one request; longer ones are cut and fetched side by side."""
+"""Bytes above which a range is better cut into several, fetched side by side."""
 
 _CALLS = 16
 # object_store fetches at most ten ranges of a call at once.
 _RANGES = 10
+_DOWNLOADED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,10 @@ class Bucket:
 
     def read(self, item: Object, start: int, stop: int) -> Bytes:
         """Read bytes [start, stop) of an object."""
-        return self.request(item, np.array([start]), np.array([stop]))()
+        return next(self.request(item, np.array([start]), np.array([stop]))())
 
-    def request(self, item: Object, starts: Positions, stops: Positions) -> Callable[[], Bytes]:
-        """Begin to read ranges of an object, and return what waits for them.
+    def request(self, item: Object, starts: Positions, stops: Positions) -> "Pending":
+        """Begin to read ranges of an object.
 
         Args:
             item: the object.
@@ -127,46 +128,38 @@ class Bucket:
             stops: byte after each range `[n]`.
 
         Returns:
-            A function that returns the bytes of all ranges, one after another. It raises DataError when the object is
-            gone, has changed or may not be read, and PlatformError when S3 cannot be reached.
+            What waits for the bytes of each range. It raises DataError when the object is gone, has changed or may not
+            be read, and PlatformError when S3 cannot be reached.
         """
-        pieces = list(_pieces(starts.tolist(), stops.tolist()))
-        buffer = np.empty(sum(stop - start for start, stop in pieces), dtype=np.uint8)
-        calls, at = [], 0
-        for first in range(0, len(pieces), _RANGES):
-            group = pieces[first : first + _RANGES]
-            size = sum(stop - start for start, stop in group)
-            calls.append(self._calls.submit(self._fetch, item, group, buffer[at : at + size]))
-            at += size
-        return _Pending(calls, buffer)
+        ranges = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        groups = [ranges[first : first + _RANGES] for first in range(0, len(ranges), _RANGES)]
+        return Pending([self._calls.submit(self._fetch, item, group) for group in groups])
 
     def download(self, item: Object, target: Path) -> None:
         """Copy an object into a file, which appears only when it is whole; memory stays bounded."""
         partial = target.with_name(target.name + ".partial")
-        step = PIECE_BYTES * 4
-        spans = [(start, min(start + step, item.size)) for start in range(0, item.size, step)]
         try:
             with partial.open("wb") as out:
-                ahead = self._ahead(item, spans)
-                for piece in ahead:
-                    out.write(piece().data)
+                for waiting in self._ahead(item):
+                    out.writelines(part.data for part in waiting())
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
 
-    def _ahead(self, item: Object, spans: list[tuple[int, int]]) -> Iterator[Callable[[], Bytes]]:
-        """Requests for spans, the next one begun before this one is waited for."""
-        last = None
-        for start, stop in spans:
-            asked = self.request(item, np.array([start]), np.array([stop]))
-            if last:
-                yield last
-            last = asked
-        if last:
-            yield last
+    def _ahead(self, item: Object) -> Iterator["Pending"]:
+        """Requests for all bytes of an object in turn; the next one has begun before one is waited for."""
+        starts = np.arange(0, item.size, PIECE_BYTES)
+        stops = np.minimum(starts + PIECE_BYTES, item.size)
+        waiting: list[Pending] = []
+        for first in range(0, len(starts), _DOWNLOADED):
+            span = slice(first, first + _DOWNLOADED)
+            waiting.append(self.request(item, starts[span], stops[span]))
+            if len(waiting) > 1:
+                yield waiting.pop(0)
+        yield from waiting
 
-    def _fetch(self, item: Object, ranges: list[tuple[int, int]], out: Bytes) -> None:
-        """Fill `out` with ranges of an object.
+    def _fetch(self, item: Object, ranges: list[tuple[int, int]]) -> list[Bytes]:
+        """Read ranges of an object.
 
         The last range is asked for after the others, under the condition that the object is still the one listed: so
         all of them are of it.
@@ -179,14 +172,12 @@ class Bucket:
                 parts += obstore.get_ranges(self._store, item.key, starts=starts, ends=stops, coalesce=0)
             found = obstore.get(self._store, item.key, options={"range": last, "if_match": item.etag})
             parts.append(found.bytes())
-        at = 0
         for (start, stop), part in zip(ranges, parts, strict=True):
             if len(part) != stop - start:
                 raise PlatformError(
                     f"{item.name}: S3 sent {len(part)} bytes for the range {start} to {stop}, expected {stop - start}."
                 )
-            out[at : at + len(part)] = np.frombuffer(part, dtype=np.uint8)
-            at += len(part)
+        return [np.frombuffer(part, dtype=np.uint8) for part in parts]
 
     def _head(self, key: str) -> Object:
         with named(self._uri(key)):
@@ -205,24 +196,21 @@ class Bucket:
         return Object(self, meta["path"], meta["size"], meta["e_tag"] or "")
 
 
-class _Pending:
+class Pending:
     """Ranges that are on their way."""
 
-    def __init__(self, calls: list[Future[None]], buffer: Bytes) -> None:
-        self._calls, self._buffer = calls, buffer
+    def __init__(self, calls: list[Future[list[Bytes]]]) -> None:
+        self._calls = calls
 
-    def __call__(self) -> Bytes:
+    def __call__(self) -> Iterator[Bytes]:
+        """Wait for the ranges, and yield the bytes of each."""
         try:
-            for call in self._calls:
-                call.result()
+            while self._calls:
+                # What has been yielded is not held: memory goes back as ranges are used.
+                yield from self._calls.pop(0).result()
         finally:
-            self.cancel()
-        return self._buffer
-
-    def cancel(self) -> None:
-        """Leave out what has not begun."""
-        for call in self._calls:
-            call.cancel()
+            for call in self._calls:
+                call.cancel()
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
@@ -235,11 +223,6 @@ def parse_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith(SCHEME) or not bucket:
         raise ConfigError(f"{uri!r} is no address in S3. Expected s3://bucket/prefix.")
     return bucket, key
-
-
-def _pieces(starts: list[int], stops: list[int]) -> Iterator[tuple[int, int]]:
-    for start, stop in zip(starts, stops, strict=True):
-        yield from ((at, min(at + PIECE_BYTES, stop)) for at in range(start, stop, PIECE_BYTES))
 
 
 def _is_data(name: str) -> bool:

@@ -5,9 +5,10 @@ and records are taken from the ranges, which are forgotten after use. A shard is
 """
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..formats.layout import Index, Layout, Sample
 from .plan import Positions
-from .s3 import Object
+from .remote import Part, Waiting, scatter
+from .s3 import PIECE_BYTES, Bytes, Object, Pending
 from .shards import BadRecords, Read, read_samples
 
 GAP_BYTES = 64 << 10
@@ -36,54 +38,48 @@ class S3LayoutShard:
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Gather records `[n]`."""
-        return self.request(rows)(bad)
+        return scatter(len(rows), self.request(rows)(bad))
 
-    def request(self, rows: Positions) -> Callable[[BadRecords], Read]:
-        """Begin to fetch records `[n]`, and return what waits for them and gathers them."""
-        wanted, places = np.unique(rows, return_inverse=True)
-        stride = self._layout.stride
-        starts = self._layout.offset + wanted * stride
-        first, last, at = coalesce(starts, starts + stride, GAP_BYTES)
-        fetched = self._object.bucket.request(self._object, first, last)
-        # Gaps are whole records, so what was fetched is records of one stride again.
-        local = at // stride
+    def request(self, rows: Positions) -> Waiting:
+        """Begin to fetch records `[n]`."""
+        order = np.argsort(rows)
+        starts = self._layout.offset + rows[order] * self._layout.stride
+        borders = coalesce(starts, starts + self._layout.stride)
+        firsts, lasts = starts[borders[:-1]], starts[borders[1:] - 1] + self._layout.stride
+        fetched = self._object.bucket.request(self._object, firsts, lasts)
+        groups = np.split(order, borders[1:-1])
+        return partial(self._gather, rows, groups, fetched)
 
-        def gather(bad: BadRecords) -> Read:
-            buffer = fetched()
-            layout = replace(self._layout, offset=0, records=len(buffer) // stride)
-            broken = self._broken(layout, buffer, wanted, local, bad)
-            if not len(broken):
-                return dict(layout.gather(buffer, local[places])), None
-            kept = np.flatnonzero(~np.isin(places, broken))
-            return dict(layout.gather(buffer, local[places[kept]])), kept
+    def _gather(self, rows: Positions, groups: list[Positions], fetched: Pending, bad: BadRecords) -> Iterator[Part]:
+        for group, buffer in zip(groups, fetched(), strict=True):
+            # A range begins and ends with a record, so it is records of one stride again.
+            layout = replace(self._layout, offset=0, records=len(buffer) // self._layout.stride)
+            first = rows[group[0]]
+            places = group if self._sound(layout, buffer) else self._find_sound(buffer, rows, group, bad)
+            if len(places):
+                yield places, dict(layout.gather(buffer, rows[places] - first))
 
-        return gather
-
-    def _broken(
-        self, layout: Layout, buffer: NDArray[np.uint8], wanted: Positions, local: Positions, bad: BadRecords
-    ) -> Positions:
-        """Places in `wanted` of records that are broken."""
+    def _sound(self, layout: Layout, buffer: Bytes) -> bool:
         try:
             layout.verify(buffer, 0, layout.records, checksums=self._checksums)
         except FormatError:
-            return self._find_broken(layout.stride, buffer, wanted, local, bad)
-        return np.zeros(0, dtype=np.int64)
+            return False
+        return True
 
-    def _find_broken(
-        self, stride: int, buffer: NDArray[np.uint8], wanted: Positions, local: Positions, bad: BadRecords
-    ) -> Positions:
+    def _find_sound(self, buffer: Bytes, rows: Positions, group: Positions, bad: BadRecords) -> Positions:
         """Look at each record at the place that it has in its object, so that messages name that place."""
         whole = _sparse(self._object.size)
-        broken = []
-        for place, (row, found) in enumerate(zip(wanted.tolist(), local.tolist(), strict=True)):
-            start = self._layout.offset + row * stride
-            whole[start : start + stride] = buffer[found * stride : (found + 1) * stride]
+        start = self._layout.offset + int(rows[group[0]]) * self._layout.stride
+        whole[start : start + len(buffer)] = buffer
+        sound = []
+        for place in group.tolist():
+            row = int(rows[place])
             try:
                 self._layout.verify(whole, row, row + 1, checksums=self._checksums)
+                sound.append(place)
             except FormatError as error:
                 bad.found(self.name, error)
-                broken.append(place)
-        return np.array(broken, dtype=np.int64)
+        return np.array(sound, dtype=np.int64)
 
 
 class S3IndexedShard:
@@ -98,44 +94,43 @@ class S3IndexedShard:
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Decode records `[n]`."""
-        return self.request(rows)(bad)
+        return scatter(len(rows), self.request(rows)(bad))
 
-    def request(self, rows: Positions) -> Callable[[BadRecords], Read]:
-        """Begin to fetch records `[n]`, and return what waits for them and decodes them."""
-        starts, stops = self._index.starts[rows], self._index.stops[rows]
-        order = np.argsort(starts, kind="stable")
-        first, last, ordered = coalesce(starts[order], stops[order], GAP_BYTES)
-        at = np.empty_like(ordered)
-        at[order] = ordered
-        fetched = self._object.bucket.request(self._object, first, last)
+    def request(self, rows: Positions) -> Waiting:
+        """Begin to fetch records `[n]`."""
+        starts = self._index.starts[rows]
+        order = np.argsort(starts)
+        ends = np.maximum.accumulate(self._index.stops[rows][order])
+        borders = coalesce(starts[order], ends)
+        fetched = self._object.bucket.request(self._object, starts[order][borders[:-1]], ends[borders[1:] - 1])
+        return partial(self._read, rows, np.split(order, borders[1:-1]), fetched)
 
-        def decode(bad: BadRecords) -> Read:
-            view = memoryview(fetched())  # type: ignore[arg-type]
-            spans = zip(at.tolist(), (at + stops - starts).tolist(), strict=True)
-            records: Sequence[memoryview] = [view[start:stop] for start, stop in spans]
-            return read_samples(list(records), self._decode, self.name, self._threads, bad)
+    def _read(self, rows: Positions, groups: list[Positions], fetched: Pending, bad: BadRecords) -> Iterator[Part]:
+        places: list[int] = []
+        records: list[memoryview] = []
+        for group, buffer in zip(groups, fetched(), strict=True):
+            starts, stops = self._index.starts[rows[group]], self._index.stops[rows[group]]
+            view = memoryview(buffer)  # type: ignore[arg-type]
+            spans = zip((starts - starts[0]).tolist(), (stops - starts[0]).tolist(), strict=True)
+            places += group.tolist()
+            records += [view[start:stop] for start, stop in spans]
+        columns, kept = read_samples(records, self._decode, self.name, self._threads, bad)
+        if columns:
+            yield np.array(places, dtype=np.int64)[slice(None) if kept is None else kept], columns
 
-        return decode
 
-
-def coalesce(starts: Positions, stops: Positions, gap: int) -> tuple[Positions, Positions, Positions]:
-    """Merge ranges that touch or lie within `gap` bytes of each other.
+def coalesce(starts: Positions, ends: Positions) -> Positions:
+    """Divide records into groups that are fetched as one range each.
 
     Args:
-        starts: first byte of each range `[n]`, ascending.
-        stops: byte after each range `[n]`.
-        gap: bytes that are rather read than skipped.
+        starts: first byte of each record `[n]`, ascending.
+        ends: byte after each record and all before it `[n]`.
 
     Returns:
-        Starts and stops of the merged ranges, each `[m]`, and for each range `[n]` the place of its first byte in the
-        merged ranges laid end to end.
+        Borders of the groups `[m + 1]`, from 0 to n: records near each other are together, within 8 MB.
     """
-    ends = np.maximum.accumulate(stops)
-    firsts = np.flatnonzero(np.concatenate(([True], starts[1:] - ends[:-1] > gap))) if len(starts) else starts
-    merged_starts, merged_stops = starts[firsts], ends[np.append(firsts[1:], len(starts)) - 1]
-    sizes = merged_stops - merged_starts
-    which = np.searchsorted(firsts, np.arange(len(starts)), side="right") - 1
-    return merged_starts, merged_stops, starts - merged_starts[which] + (np.cumsum(sizes) - sizes)[which]
+    apart = (starts[1:] - ends[:-1] > GAP_BYTES) | (np.diff(starts // PIECE_BYTES) > 0)
+    return np.concatenate(([0], np.flatnonzero(apart) + 1, [len(starts)]))
 
 
 def _sparse(size: int) -> NDArray[np.uint8]:
