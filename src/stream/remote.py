@@ -47,9 +47,9 @@ def scatter(total: int, parts: Iterable[Part]) -> Read:
 
 def _items(column: Column) -> NDArray[Any]:
     """Rows as opaque items `[n]`, not copied: numpy moves each at once rather than value by value."""
-    rows = np.asarray(column)
+    rows = np.ascontiguousarray(column)
     size = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
-    if rows.ndim == 1 or not size or not rows.flags.c_contiguous:
+    if rows.ndim == 1 or not size:
         return rows
     return rows.reshape(len(rows), -1).view(np.dtype((np.void, size))).ravel()
 
