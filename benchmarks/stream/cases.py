@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 BLOCK = 50_000
 SIDE = 224
@@ -15,7 +16,11 @@ QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of record. The label of a record is its number, so that any batch can be checked against the source."""
+    """One kind of record.
+
+    The label of a record is its number, so that any batch can be checked against the source. Of records of one size it
+    is a float32, SageMaker's usual label: as a varint such a number would make records of several sizes in protobuf.
+    """
 
     name: str
     title: str
@@ -37,7 +42,7 @@ CASES = {
     case.name: case
     for case in (
         Case("float32", "64 float32 + label", (64,), "float32", "float32", 2_000_000, 256),
-        Case("uint8", "3x32x32 uint8 + label", (3, 32, 32), "uint8", "int32", 300_000, 256),
+        Case("uint8", "3x32x32 uint8 + label", (3, 32, 32), "uint8", "float32", 300_000, 256),
         Case("jpeg", "JPEG 224x224, 64 a batch", (SIDE, SIDE, 3), "uint8", "int32", 4_000, 64),
     )
 }
@@ -95,8 +100,6 @@ class Source:
 
 def photo(rng: np.random.Generator) -> bytes:
     """A JPEG with the sizes and frequencies of a photograph: smooth colour, softer and finer noise (15 to 25 KB)."""
-    from PIL import Image
-
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     waves = rng.uniform(-6, 6, (3, 2))
     smooth = 128 + 70 * np.sin(waves[:, 0] * x[..., None] + waves[:, 1] * y[..., None] + rng.uniform(0, 6, 3))

@@ -6,10 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from cases import CASES, Case, Source
+from peers.pixels import pillow
 
 
 def main() -> None:
@@ -20,9 +22,8 @@ def main() -> None:
     peer = importlib.import_module(f"peers.{args.module}")
     options = json.loads(args.options)
     if args.do == "write":
-        write = getattr(peer, "write")
-        form = {"form": options["form"]} if "form" in options else {}
-        write(source, args.data, **form)
+        form = {"form": options["form"]} if args.module == "ours" else {}
+        peer.write(source, args.data, **form)
         result = {"written": True}
     else:
         loader = getattr(peer, args.loader)(case, args.data, **options)
@@ -48,8 +49,6 @@ def arguments() -> argparse.Namespace:
 
 def case_of(name: str, records: int) -> Case:
     """The case, perhaps with fewer records."""
-    from dataclasses import replace
-
     return replace(CASES[name], records=records) if records else CASES[name]
 
 
@@ -107,8 +106,6 @@ def verify(loader: Iterable[tuple[object, object]], source: Source, seconds: flo
 def difference(features: np.ndarray, rows: np.ndarray, source: Source) -> int:
     """Largest difference between features and the source's records `rows`; 0 is equal bit for bit."""
     if source.case.jpeg:
-        from peers.pixels import pillow
-
         if features.shape[1] == 3:
             features = features.transpose(0, 2, 3, 1)
         expected = np.stack([pillow(source.file(int(row)).read_bytes()) for row in rows])

@@ -1,4 +1,4 @@
-"""The results as dated markdown: tables with ratios to ours, the goals, hardware, versions, command, what is missing."""
+"""The results as dated markdown: tables with ratios to ours, goals, hardware, versions, command, what is missing."""
 
 from collections.abc import Iterator
 
@@ -46,8 +46,8 @@ def head(run: dict) -> Iterator[str]:
     counts = ", ".join(f"{name} {records:,}" for name, records in run["records"].items())
     yield f"- Records: {counts}; page cache warm; shuffled unless the row says otherwise"
     yield (
-        f"- Each rate is the median of {run['rounds']} runs of {run['seconds']:g} s after a warm-up, all loaders in turn,"
-        " starts of epochs included"
+        f"- Each rate is the median of {run['rounds']} runs of {run['seconds']:g} s after a warm-up, all loaders in"
+        " turn, starts of epochs included"
     )
     seen: dict[str, set[str]] = {}
     for packages in run["versions"].values():
@@ -63,7 +63,7 @@ def table(rows: list[dict]) -> Iterator[str]:
     yield "| | samples/s | ours is | runs, lowest to highest | first batch, s | peak anonymous (shared) MB | verified |"
     yield "|---|---:|---:|---:|---:|---:|---|"
     for row in sorted(rows, key=lambda row: -row["rate"]):
-        ratio = f"{best / row['rate']:.2f}×" if best else ""
+        ratio = f"{best / row['rate']:.2f} x" if best else ""
         low, high = rounded(min(row["rates"])), rounded(max(row["rates"]))
         memory = f"{row['anonymous'] / 1e6:.0f} ({row['shared'] / 1e6:.0f})"
         yield (
@@ -87,12 +87,15 @@ def verified(checked: dict) -> str:
     text = "equal" if not checked["difference"] else f"pixels within {checked['difference']}"
     if not checked["whole"]:
         return f"{checked['checked']:,} records {text}"
-    return f"epoch {text}, {'each once' if checked['once'] else 'NOT each once'}{', in order' if checked['ordered'] else ''}"
+    once = "each once" if checked["once"] else "NOT each once"
+    return f"epoch {text}, {once}{', in order' if checked['ordered'] else ''}"
 
 
 def goals(name: str, rows: list[dict]) -> Iterator[str]:
     """Ratios that the issue asks for."""
-    best = {kind: max((r["rate"] for r in rows if r["kind"] == kind), default=0.0) for kind in {r["kind"] for r in rows}}
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row["kind"]] = max(best.get(row["kind"], 0.0), row["rate"])
     if not best.get("ours"):
         return
     peers = {"library": best.get("library", 0.0), "loader": max(best.get("library", 0.0), best.get("loader", 0.0))}

@@ -54,7 +54,6 @@ def ours(form: str, title: str, cases: tuple[str, ...]) -> Entry:
 ROSTER: list[Entry] = [
     ours("recordio", "RecordIO-protobuf", FIXED),
     ours("tfrecord", "TFRecord", FIXED),
-    ours("npy", "NPY", FIXED),
     ours("parquet", "Parquet", FIXED),
     ours("tar", "tar", ("jpeg",)),
     ours("folder", "folder of images", ("jpeg",)),
@@ -113,13 +112,25 @@ ROSTER: list[Entry] = [
     ),
     Entry("Parquet through pyarrow, no shuffle", "parquet", "ordered", "pyarrow", "parquet", options={"workers": 0}),
     *both("Hugging Face datasets", "huggingface", "loader", "huggingface", options={"shuffle": True}),
-    Entry(
-        "Hugging Face datasets, no shuffle",
+    *both(
+        "Hugging Face datasets, arrow format",
         "huggingface",
-        "ordered",
+        "loader",
         "huggingface",
-        "huggingface",
-        options={"workers": 0, "shuffle": False},
+        cases=FIXED,
+        options={"shuffle": True, "form": "arrow"},
+    ),
+    *(
+        Entry(
+            f"Hugging Face datasets, {form} format, no shuffle",
+            "huggingface",
+            "ordered",
+            "huggingface",
+            "huggingface",
+            cases,
+            options={"workers": 0, "shuffle": False, "form": form},
+        )
+        for form, cases in (("torch", EVERY), ("arrow", FIXED))
     ),
     *both("litdata", "litdata", "library", "litdata"),
     *both("tfrecord", "tfrecord", "library", "tfrecord"),

@@ -3,12 +3,12 @@
     python benchmarks/stream/venvs.py --venvs .cache/peers
     python benchmarks/stream/throughput.py --venvs .cache/peers
 
-Every peer's data is written by its own writer (once, below --work), every loader's batches are compared with the source,
-then all loaders run in turn, --rounds times; the table has medians. Run it on a quiet machine.
+Every peer's data is written by its own writer (once, below --work), every loader's batches are compared with the
+source, then all loaders run in turn, --rounds times; the table has medians. Run it on a quiet machine.
 """
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import re
 import shutil
@@ -91,14 +91,19 @@ def main() -> None:
     """Measure, print the table, write it down."""
     args = arguments()
     bench = Bench(
-        args.work.resolve(), args.venvs.absolute(), args.ours.absolute(), args.seconds, args.warm_up, args.verify_seconds
+        args.work.resolve(),
+        args.venvs.absolute(),
+        args.ours.absolute(),
+        args.seconds,
+        args.warm_up,
+        args.verify_seconds,
     )
     cases = [case_of(name, int(CASES[name].records * args.scale)) for name in args.cases]
     rows = []
     for case in cases:
         rows += list(measure(bench, case, [e for e in ROSTER if case.name in e.cases and chosen(e, args)], args.rounds))
     run = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "hardware": machine.hardware(),
         "commit": commit(),
         "command": "python benchmarks/stream/throughput.py " + " ".join(arguments_shown(args)),
@@ -119,8 +124,10 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--venvs", type=Path, default=Path(".cache/peers"), help="made by venvs.py (default %(default)s)")
-    parser.add_argument("--ours", type=Path, default=Path(sys.executable), help="Python that has twofold (default: this)")
+    parser.add_argument(
+        "--venvs", type=Path, default=Path(".cache/peers"), help="made by venvs.py (default .cache/peers)"
+    )
+    parser.add_argument("--ours", type=Path, default=Path(sys.executable), help="Python with twofold (default: this)")
     parser.add_argument("--work", type=Path, default=Path("build/bench/stream"), help="data (default %(default)s)")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--only", default="", help="pattern of the names of entries, e.g. 'ours|litdata'")
@@ -206,9 +213,8 @@ def versions(python: Path) -> dict[str, str]:
 def commit() -> str:
     """The commit that was measured, marked if files differ from it."""
     here = Path(__file__).parent
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=True
-    )
+    command = [shutil.which("git") or "git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -22,7 +22,7 @@ PEERS: dict[str, tuple[str, ...]] = {
 def main() -> None:
     """Make what is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--venvs", type=Path, default=Path(".cache/peers"), help="folder for them (default %(default)s)")
+    parser.add_argument("--venvs", type=Path, default=Path(".cache/peers"), help="their folder (default .cache/peers)")
     parser.add_argument("--find-links", help="folder with torch's CPU wheel, where the registry has only CUDA builds")
     parser.add_argument("--uv", default=shutil.which("uv") or "uv", help="the uv program")
     args = parser.parse_args()

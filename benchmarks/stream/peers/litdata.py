@@ -23,7 +23,8 @@ def write(source: Source, folder: Path) -> None:
 def _items(source: Source, block: tuple[int, int]) -> Iterator[dict[str, object]]:
     for number in range(*block):
         features = source.file(number).read_bytes() if source.case.jpeg else source.features[number]
-        yield {"x": features, "y": number}
+        label = number if source.case.jpeg else float(number)
+        yield {"x": features, "y": label}
 
 
 def loader(case: Case, folder: Path, *, workers: int) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
@@ -31,7 +32,8 @@ def loader(case: Case, folder: Path, *, workers: int) -> Iterable[tuple[torch.Te
 
     def collate(items: list[dict[str, object]]) -> tuple[torch.Tensor, torch.Tensor]:
         rows = [pillow(item["x"]) if case.jpeg else item["x"] for item in items]
-        return torch.from_numpy(np.stack(rows)), torch.tensor([item["y"] for item in items])
+        labels = np.array([item["y"] for item in items], case.label)
+        return torch.from_numpy(np.stack(rows)), torch.from_numpy(labels)
 
     dataset = litdata.StreamingDataset(str(folder), shuffle=True)
     return litdata.StreamingDataLoader(

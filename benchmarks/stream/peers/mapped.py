@@ -1,4 +1,4 @@
-"""Loaders that users write over a memory map (or a folder of JPEGs): torch's DataLoader, torchdata's nodes, numpy alone."""
+"""What users write over a memory map (or a folder of JPEGs): torch's DataLoader, torchdata's nodes, numpy alone."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from cases import Case, Source
 from peers.pixels import DECODERS
+from torchdata.nodes import Batcher, Loader, ParallelMapper, SamplerWrapper
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -56,9 +57,7 @@ def loader(case: Case, folder: Path, *, workers: int, decoder: str = "pillow") -
 
 
 def nodes(case: Case, folder: Path, *, workers: int, decoder: str = "pillow") -> Iterable[Batch]:
-    """torchdata's nodes: a random sampler, batches of numbers, a fetch of a whole batch in threads."""
-    from torchdata.nodes import Batcher, Loader, ParallelMapper, SamplerWrapper
-
+    """Nodes of torchdata: a random sampler, batches of numbers, a fetch of a whole batch in threads."""
     rows = Rows(Source(case, folder), decoder)
     sampler = SamplerWrapper(torch.utils.data.RandomSampler(rows))
     numbers = Batcher(sampler, batch_size=case.batch, drop_last=False)

@@ -1,12 +1,20 @@
 """mosaicml-streaming: MDS shards, its `StreamingDataset` and `StreamingDataLoader`, shuffled by its default (py1e)."""
 
+import sys
+import types
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from cases import Case, Source
-from streaming import MDSWriter, StreamingDataLoader, StreamingDataset
-from streaming.base.util import clean_stale_shared_memory
+
+# Its `vision` datasets (not used here) import torchvision, whose build for CUDA does not load beside torch's CPU build.
+sys.modules["streaming.vision"] = types.ModuleType("streaming.vision")
+
+from peers.pixels import pillow  # noqa: E402
+from streaming import MDSWriter, StreamingDataLoader, StreamingDataset  # noqa: E402
+from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 
 def write(source: Source, folder: Path) -> None:
@@ -23,8 +31,6 @@ class Images(StreamingDataset):
 
     def __getitem__(self, at: int) -> dict[str, object]:
         """One decoded sample."""
-        from peers.pixels import pillow
-
         sample = super().__getitem__(at)
         return {"x": pillow(sample["x"]), "y": sample["y"]}
 
@@ -34,14 +40,11 @@ def loader(case: Case, folder: Path, *, workers: int) -> Iterable[tuple[object, 
     clean_stale_shared_memory()
     kind = Images if case.jpeg else StreamingDataset
     dataset = kind(local=str(folder), shuffle=True, batch_size=case.batch)
-    batches = StreamingDataLoader(
+    return StreamingDataLoader(
         dataset, batch_size=case.batch, num_workers=workers, persistent_workers=workers > 0, collate_fn=collate
     )
-    return batches
 
 
 def collate(samples: list[dict[str, np.ndarray]]) -> tuple[object, object]:
     """Stack with numpy: faster than torch's default here."""
-    import torch
-
     return torch.from_numpy(np.stack([s["x"] for s in samples])), torch.from_numpy(np.array([s["y"] for s in samples]))

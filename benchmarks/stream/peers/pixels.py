@@ -5,19 +5,18 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 
 def pillow(data: bytes) -> NDArray[np.uint8]:
     """`[height, width, 3]` by Pillow."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as image:
         return np.array(image.convert("RGB"))
 
 
 def simplejpeg(data: bytes) -> NDArray[np.uint8]:
     """`[height, width, 3]` by simplejpeg."""
-    from simplejpeg import decode_jpeg
+    from simplejpeg import decode_jpeg  # noqa: PLC0415  not in every environment
 
     return decode_jpeg(data)
 

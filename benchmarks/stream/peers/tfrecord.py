@@ -1,4 +1,4 @@
-"""tfrecord: `tf.train.Example` in one file with an index, its `TFRecordDataset` with a shuffle queue in torch's DataLoader."""
+"""tfrecord: `tf.train.Example` in one file with an index, its dataset with a shuffle queue in torch's DataLoader."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,10 +12,11 @@ from tfrecord.tools import tfrecord2idx
 from tfrecord.torch.dataset import TFRecordDataset
 
 QUEUE = 1_000
+KINDS = {"float32": "float", "int32": "int"}
 
 
 def write(source: Source, folder: Path) -> None:
-    """Floats as a float list, anything else as bytes; the label as an int list."""
+    """Floats as a float list, anything else as bytes; the label as a list of one number."""
     folder.mkdir(parents=True, exist_ok=True)
     out = TFRecordWriter(str(folder / "data.tfrecord"))
     for number, row in source.rows():
@@ -23,7 +24,7 @@ def write(source: Source, folder: Path) -> None:
             features = (row, "float")
         else:
             features = (row if isinstance(row, bytes) else row.tobytes(), "byte")
-        out.write({"x": features, "y": (number, "int")})
+        out.write({"x": features, "y": (number, KINDS[source.case.label])})
     out.close()
     tfrecord2idx.create_index(str(folder / "data.tfrecord"), str(folder / "data.index"))
 
@@ -45,7 +46,7 @@ def loader(case: Case, folder: Path, *, workers: int) -> Iterable[tuple[torch.Te
             torch.from_numpy(np.concatenate([label for _, label in samples])),
         )
 
-    kinds = {"x": "float" if case.dtype == "float32" else "byte", "y": "int"}
+    kinds = {"x": "float" if case.dtype == "float32" else "byte", "y": KINDS[case.label]}
     # One process needs no index; loading it (as text, at each epoch) would only slow the peer down.
     index = str(folder / "data.index") if workers else None
     dataset = TFRecordDataset(str(folder / "data.tfrecord"), index, kinds, shuffle_queue_size=QUEUE, transform=decode)

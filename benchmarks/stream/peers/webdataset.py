@@ -1,4 +1,4 @@
-"""webdataset: tar shards, shards and a buffer of samples shuffled, batched inside the pipeline as its documentation advises."""
+"""webdataset: tar shards; shards and a buffer of samples shuffled, batched in the pipeline as its documentation says."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +15,7 @@ BUFFER = 1_000
 
 def write(source: Source, folder: Path) -> None:
     """Raw bytes of the features (the cheapest field to decode) or the JPEG, and the label as text."""
+    folder.mkdir(parents=True, exist_ok=True)
     name = "jpg" if source.case.jpeg else "bin"
     with wds.ShardWriter(str(folder / "%05d.tar"), maxcount=1 << 62, maxsize=SHARD, verbose=0) as out:
         for number, row in source.rows():
