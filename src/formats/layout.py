@@ -1,7 +1,7 @@
 """Where the records of a shard lie: of one stride, so that a batch is one gather, or of any size, one by one."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -168,13 +168,15 @@ class Layout:
     def _check_sums(self, buffer: Buffer, first: int, last: int) -> None:
         base = self.offset + first * self.stride
         data = buffer[base : base + (last - first) * self.stride].tobytes()
+        origins = range(0, len(data), self.stride)
         for at, start, stop in self.checksums:
-            found = self._view(buffer, np.dtype("<u4"), at, first, last).tolist()
-            origins = range(0, len(data), self.stride)
-            for record, (stored, origin) in enumerate(zip(found, origins, strict=True), start=first):
-                computed = masked_crc(data[origin + start : origin + stop])
-                if stored != computed:
-                    raise FormatError(wrong_sum(record, base + origin, base + origin + at, stored, computed))
+            stored = self._view(buffer, np.dtype("<u4"), at, first, last)
+            computed = masked_crcs(data[origin + start : origin + stop] for origin in origins)
+            wrong = np.flatnonzero(stored != computed)
+            if len(wrong):
+                bad = int(wrong[0])
+                begin = base + bad * self.stride
+                raise FormatError(wrong_sum(first + bad, begin, begin + at, int(stored[bad]), int(computed[bad])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,13 @@ def masked_crc(data: bytes) -> int:
     """CRC-32C as TFRecord stores it: turned and shifted, so that data that holds sums has a sum unlike them."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def masked_crcs(pieces: Iterable[bytes]) -> NDArray[np.uint32]:
+    """Masked CRC-32C of each piece."""
+    crcs = np.fromiter(map(google_crc32c.value, pieces), dtype=np.uint32)
+    masked: NDArray[np.uint32] = (crcs >> np.uint32(15) | crcs << np.uint32(17)) + np.uint32(0xA282EAD8)
+    return masked
 
 
 def wrong_sum(record: int, start: int, place: int, stored: int, computed: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from . import example
-from .layout import Buffer, Index, Layout, Sample, masked_crc, of_first, wrong_sum
+from .layout import Buffer, Index, Layout, Sample, masked_crc, masked_crcs, of_first, wrong_sum
 
 HEADER = 12
 FOOTER = 4
@@ -80,19 +80,24 @@ def index(buffer: Buffer, *, check: bool = False) -> Index:
 
 
 def check_sums(buffer: Buffer, records: Index, first: int = 0, last: int | None = None) -> None:
-    """Check the data of records [first, last), about three million short ones or 5 GB a second.
+    """Check the data of records [first, last), two million short ones a second on one core.
 
     Raises:
         FormatError: names the first record whose checksum does not match.
     """
     view = buffer.data
-    bounds = zip(records.starts[first:last].tolist(), records.stops[first:last].tolist(), strict=True)
-    for record, (start, stop) in enumerate(bounds, start=first):
-        place = stop - FOOTER
-        (stored,) = _SUM.unpack_from(view, place)
-        computed = masked_crc(bytes(view[start + HEADER : place]))
-        if stored != computed:
-            raise FormatError(wrong_sum(record, start, place, stored, computed))
+    last = len(records) if last is None else last
+    for begin in range(first, last, _HOPS):
+        starts = records.starts[begin : min(begin + _HOPS, last)]
+        places = records.stops[begin : min(begin + _HOPS, last)] - FOOTER
+        bounds = list(zip((starts + HEADER).tolist(), places.tolist(), strict=True))
+        stored = np.array([_SUM.unpack_from(view, place)[0] for _, place in bounds], dtype=np.uint32)
+        computed = masked_crcs(bytes(view[start:place]) for start, place in bounds)
+        wrong = np.flatnonzero(stored != computed)
+        if len(wrong):
+            bad = int(wrong[0])
+            sums = int(stored[bad]), int(computed[bad])
+            raise FormatError(wrong_sum(begin + bad, int(starts[bad]), int(places[bad]), *sums))
 
 
 def layout(head: memoryview, size: int) -> Layout | None:
