@@ -114,13 +114,13 @@ class IndexedShard:
         self,
         file: File,
         maps: Maps,
-        index: Callable[[NDArray[np.uint8]], Index],
+        index: Index,
         decode: Callable[[memoryview], Sample],
         threads: Executor | None,
     ) -> None:
         self.name = file.name
         self._file, self._maps, self._decode, self._threads = file, maps, decode, threads
-        self._index = index(maps.map(file))
+        self._index = index
         self.records = len(self._index.starts)
         self.record_bytes = file.size / max(self.records, 1)
 
