@@ -1,6 +1,6 @@
 """torchrun for the ranks of one host, with a report in place of its traceback.
 
-Runs as `python -m twofold.train.agent TORCHRUN-ARGUMENTS` with `TWOFOLD_REPORTS` set.
+Runs as `python -m twofold.train.agent TORCHRUN-ARGUMENTS` with `TWOFOLD_SCRATCH` set.
 """
 
 import logging
@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
@@ -29,8 +30,10 @@ def main(arguments: list[str], directory: Path) -> int:
                 directory, reports.Report(f"agent of rank {rank}", f"platform: rank {rank}: {sentence}", code)
             )
         return code
+    except SignalException as error:
+        return signal_exit(-error.sigval)[0]
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Path(os.environ[reports.DIRECTORY_VARIABLE])))
+    sys.exit(main(sys.argv[1:], Path(os.environ[reports.SCRATCH_VARIABLE])))

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from .. import __version__
 from ..contract import artifact
 from ..contract.artifact import Architecture, Manifest, Signature
+from ..errors import PlatformError
 from .tasks import Classification, Task
 
 
@@ -23,10 +25,21 @@ def write_artifact(
     *,
     features: int,
 ) -> None:
-    """Write `weights.safetensors` and then `twofold.json`, by which a reader knows that the folder is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `weights.safetensors` and then `twofold.json`, by which a reader knows that the folder is whole.
+
+    Raises:
+        PlatformError: the disk is full, or the folder may not be written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(tensors, folder / artifact.WEIGHTS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / artifact.MANIFEST).unlink(missing_ok=True)
+        save_file(tensors, folder / artifact.WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise PlatformError(
+            f"The model cannot be written to {folder}: {error}. Expected a folder with room for {artifact.WEIGHTS}: "
+            f"raise VolumeSizeInGB."
+        ) from error
     artifact.write_manifest(
         folder,
         Manifest(
