@@ -89,7 +89,8 @@ class Container:
             "try:\n    c.request('GET', '/ping')\n    print(c.getresponse().status)\nexcept OSError:\n    print(0)"
         )
         # Unchecked: the container may end between any two questions, and then its log is what tells why.
-        return int(self.execute("python3", "-c", ask, check=False).stdout or 0)
+        done = self.execute("python3", "-c", ask, check=False)
+        return 0 if done.returncode else int(done.stdout)
 
     def wait_for_ping(self, *, seconds: float = 60) -> None:
         """Wait until `/ping` is 200; ends at once, with the log, when the container has died."""
