@@ -59,7 +59,8 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
         if ending.returncode == 0:
             return 0
         report = reports.first(Path(directory))
-    if ending.stopped and (report is None or report.peer or report.exit_code == _STOPPED_EARLY):
+    consequence = report is None or report.peer or report.exit_code == _STOPPED_EARLY
+    if ending.killed or (ending.stopped and consequence):
         log.warning("told to stop: left without a model, before the first step or for want of time to save")
         return _STOPPED_EARLY
     code, sentence = outcome.signal_exit(ending.returncode)

@@ -28,6 +28,8 @@ class Ending:
     """Exit code, or minus the number of the signal that killed it."""
     stopped: bool
     """Whether a signal had asked the job to stop before that."""
+    killed: bool
+    """Whether it had not stopped in time and was killed."""
 
 
 def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s: float) -> Ending:
@@ -40,19 +42,20 @@ def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s
     with _signals() as wakeup:
         child = subprocess.Popen(argv, env=dict(environ), start_new_session=True)
         deadline: float | None = None
+        killed = False
         while (returncode := _reap(child)) is None:
             select.select([wakeup], [], [], 1.0)
             for number in _pending(wakeup):
                 if number in _STOP_SIGNALS and deadline is None:
                     deadline = time.monotonic() + stop_timeout_s
                     _stop(child.pid, signal.Signals(number))
-            if deadline is not None and time.monotonic() > deadline:
-                log.error("ranks did not leave within %.0f s of the stop signal: killing them", stop_timeout_s)
-                deadline = float("inf")
+            if deadline is not None and time.monotonic() > deadline and not killed:
+                log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
+                killed = True
                 _kill(child.pid)
         for orphan in children(os.getpid()):
             _kill(orphan)
-        return Ending(returncode=returncode, stopped=deadline is not None)
+        return Ending(returncode=returncode, stopped=deadline is not None, killed=killed)
 
 
 @contextlib.contextmanager
