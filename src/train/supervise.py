@@ -53,8 +53,7 @@ def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s
                 log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
                 killed = True
                 _kill(child.pid)
-        for orphan in children(os.getpid()):
-            _kill(orphan)
+        _kill_orphans()
         return Ending(returncode=returncode, stopped=deadline is not None, killed=killed)
 
 
@@ -122,8 +121,17 @@ def _adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def _kill_orphans() -> None:
+    """Kill and collect what the child left behind, and what those leave behind in turn."""
+    while orphans := children(os.getpid()):
+        for pid in orphans:
+            _kill(pid)
+            os.waitpid(pid, 0)
+
+
 def _kill(parent: int) -> None:
-    """Kill the children of a process, each the leader of a session of its own, and then itself."""
+    """Kill the children of a process and then itself, each with the session that it leads, if it leads one."""
     for pid in [*children(parent), parent]:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
