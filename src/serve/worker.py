@@ -1,5 +1,7 @@
 """gunicorn's threaded worker, with an end that leaves nobody waiting."""
 
+import logging
+import os
 import signal
 import time
 from queue import SimpleQueue
@@ -9,11 +11,12 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Mends two things about the way a worker stops.
+    """Mends three things about the way a worker stops.
 
     gunicorn's own keeps its copy of the listening socket until its last request is answered, so the kernel goes on
     making connections that nobody will ever serve. And a SIGTERM that comes right after the fork runs the handler that
-    was inherited from the arbiter: it ends in the worker's copy of the arbiter's queue, where nobody looks.
+    was inherited from the arbiter: it ends in the worker's copy of the arbiter's queue, where nobody looks. And at the
+    end of a process Python waits for threads that may be stuck, and takes torch apart: a second or two for nothing.
     """
 
     inherited_signals: "SimpleQueue[int] | None" = None
@@ -25,6 +28,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         while self.inherited_signals and not self.inherited_signals.empty():
             if self.inherited_signals.get() == signal.SIGTERM:
                 self.alive = False
+
+    def run(self) -> None:
+        """Serve until told to stop, then end the process at once; called by gunicorn."""
+        super().run()
+        logging.shutdown()
+        os._exit(0)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Accept connections or not; called by gunicorn, with False once it stops."""

@@ -93,6 +93,7 @@ def test_sigterm_lets_requests_in_flight_end_and_exits_with_0(serving, classifie
     until(server.refuses, "no new connection is accepted")
     for client in clients:
         client.sendall(ROW[-1:])
+    for client in clients:
         answer = everything(client)
         assert answer.startswith(b"HTTP/1.1 200"), answer
         assert b"predictions" in answer
