@@ -93,7 +93,7 @@ def _announce(job: TrainingJob, config: TrainingConfig, cpus: int, gpus: int) ->
     )
     for channel in job.channels.values():
         log.info("channel %s: %s mode, %s", channel.name, channel.mode, channel.path)
-    log.info("hyperparameters: %s", " ".join(f"{k}={v}" for k, v in config.model_dump(exclude_defaults=True).items()))
+    log.info("hyperparameters: %s", " ".join(f"{name}={value}" for name, value in config.model_dump().items()))
 
 
 @click.command(name="train")
