@@ -34,8 +34,8 @@ def write_artifact(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / artifact.MANIFEST).unlink(missing_ok=True)
-        # Written by us and not by save_file, which leaves a file that only its owner may read: endpoints run as others.
-    (folder / artifact.WEIGHTS).write_bytes(save(tensors))
+        # Not by save_file, which leaves a file that only its owner may read: endpoints run as others.
+        (folder / artifact.WEIGHTS).write_bytes(save(tensors))
     except (OSError, SafetensorError) as error:
         raise PlatformError(
             f"The model cannot be written to {folder}: {error}. Expected a folder with room for {artifact.WEIGHTS}: "
