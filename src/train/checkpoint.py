@@ -43,6 +43,8 @@ class Progress:
     """Steps finished of the epoch under way."""
     step: int = 0
     """Optimizer steps finished in all."""
+    closed: int = 0
+    """Steps finished when an epoch was last measured and published."""
     epoch_sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Loss, score and samples of the epoch under way, over all ranks."""
     best: dict[str, float] = field(default_factory=dict)

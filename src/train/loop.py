@@ -76,13 +76,16 @@ class Trainer:
         if patience and self.progress.worse >= patience:
             log.info("no better validation loss in %d evaluations: stopping early", patience)
             return True
-        return self.progress.epoch >= self.config.epochs or self.progress.step >= self._total_steps
+        # A run that was stopped at its last step has trained enough, but has not closed its epoch yet.
+        return self.progress.step >= self._total_steps and self.progress.closed == self.progress.step
 
     def _train_epoch(self, checkpoints: Checkpoints | None, interrupt: Interrupt) -> tuple[Meter, bool]:
         """Train to the end of the epoch; tell whether an interrupt came first."""
         progress, meter = self.progress, Meter(self.ranks, self.progress.epoch_sums)
         self.replica.module.train()
         for batch in self.training.epoch(progress.epoch, progress.epoch_step):
+            if progress.step >= self._total_steps:
+                break
             meter.add(self._step(batch))
             progress.step += 1
             progress.epoch_step += 1
@@ -92,8 +95,6 @@ class Trainer:
                 self._save(checkpoints, meter)
             if interrupted:
                 return meter, True
-            if progress.step >= self._total_steps:
-                break
         return meter, False
 
     def _save(self, checkpoints: Checkpoints, meter: Meter) -> None:
@@ -125,6 +126,7 @@ class Trainer:
         if self.validation and (number % self.config.eval_every == 0 or last):
             metrics |= self._evaluate(self.validation)
         self._check_finite(metrics)
+        progress.closed = progress.step
         if progress.epoch_step >= self.training.plan(progress.epoch).steps:
             progress.epoch, progress.epoch_step, progress.epoch_sums = number, 0, [0.0, 0.0, 0.0]
         if self.ranks.is_first:
