@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import nn
 
@@ -36,19 +35,19 @@ def write_artifact(
         (folder / artifact.MANIFEST).unlink(missing_ok=True)
         # Not by save_file, which leaves a file that only its owner may read: endpoints run as others.
         (folder / artifact.WEIGHTS).write_bytes(save(tensors))
-    except (OSError, SafetensorError) as error:
+        artifact.write_manifest(
+            folder,
+            Manifest(
+                task=task.name,
+                architecture=architecture,
+                input=Signature(shape=[features]),
+                classes=list(task.classes) if isinstance(task, Classification) else None,
+                metrics=dict(metrics),
+                versions={"twofold": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            ),
+        )
+    except OSError as error:
         raise PlatformError(
             f"The model cannot be written to {folder}: {error}. Expected a folder with room for {artifact.WEIGHTS}: "
             f"raise VolumeSizeInGB."
         ) from error
-    artifact.write_manifest(
-        folder,
-        Manifest(
-            task=task.name,
-            architecture=architecture,
-            input=Signature(shape=[features]),
-            classes=list(task.classes) if isinstance(task, Classification) else None,
-            metrics=dict(metrics),
-            versions={"twofold": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        ),
-    )

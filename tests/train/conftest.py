@@ -1,6 +1,7 @@
 """Small data with something to learn in it, and a rank that runs in this process."""
 
 import contextlib
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,3 +87,19 @@ def train_here(tmp_path, monkeypatch):
         return Trained(paths)
 
     return train
+
+
+@pytest.fixture
+def files_of_at_most():
+    """As a full disk does, fail writes beyond so many bytes; Python ignores the signal that comes with it."""
+
+    @contextlib.contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -13,7 +13,8 @@ SETTINGS = {
     "plain": {},
     "dropout": {"dropout": 0.3, "hidden": "8,8"},
     "schedule": {"schedule": "cosine", "warmup_steps": 3, "weight_decay": 0.1, "grad_clip": 0.5},
-    "fp16": {"precision": "fp16"},
+    # Features in the hundreds overflow until the loss scale has come down: a resumed run must know that scale.
+    "fp16": {"precision": "fp16", "normalize": False},
     "bf16": {"precision": "bf16"},
     "often": {"checkpoint_every": 1},
     "rarely": {"checkpoint_every": 5},
@@ -32,9 +33,10 @@ def timeless(history):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_stop_changes_nothing(make_tree, train_here, classes, name):
-    channels = {"training": {"a.csv": classes(30)}}
+    units = [1, 100, 100, 100]
+    channels = {"training": {"a.csv": classes(30) * units}}
     if name != "plain":
-        channels["validation"] = {"a.csv": classes(12, seed=1)}
+        channels["validation"] = {"a.csv": classes(12, seed=1) * units}
     parameters = {**TINY, **SETTINGS[name]}
     unbroken = train_here(make_tree(channels, **parameters))
     for stop in STOPS:
