@@ -101,8 +101,11 @@ class Verb:
     def wait_for(self, text):
         """Wait until a text is in the log."""
         end = time.monotonic() + DEADLINE
-        while text not in self.log:
-            assert self.process.poll() is None, f"ended before it said {text!r}:\n{self.log}"
+        while True:
+            ended = self.process.poll() is not None  # before the log is read, which has all of it then
+            if text in self.log:
+                return
+            assert not ended, f"ended before it said {text!r}:\n{self.log}"
             assert time.monotonic() < end, f"did not say {text!r} within {DEADLINE} s:\n{self.log}"
             time.sleep(0.01)
 

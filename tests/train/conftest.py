@@ -23,7 +23,7 @@ def classes():
     def make(count, labels=(0, 1, 2), seed=0):
         random = np.random.default_rng(seed)
         kind = np.arange(count) % len(labels)
-        centres = np.random.default_rng(1).normal(size=(len(labels), 3)) * 3
+        centres = np.random.default_rng(1).normal(size=(len(labels), 3)) * 6
         return np.column_stack([np.asarray(labels)[kind], centres[kind] + random.normal(size=(count, 3))])
 
     return make
