@@ -213,3 +213,13 @@ def test_what_lies_around_does_not_matter(alone, make_tree, run_verb, channels, 
     run = run_verb(TRAIN, paths, cwd=hostile)
     assert losses(run) == losses(alone)
     assert run.failure is None
+
+
+def test_a_rank_that_dies_before_it_can_speak_ends_the_job(make_tree, run_verb, channels, tmp_path):
+    """Its peer waits for it to join: nothing but the agent can tell that it will not come."""
+    (tmp_path / "sitecustomize.py").write_text("import os\nif os.environ.get('RANK') == '1':\n    os._exit(9)\n")
+    started = time.monotonic()
+    paths = make_tree(channels, **RUN, processes_per_host=2)
+    run = run_verb(TRAIN, paths, environ={"PYTHONPATH": str(tmp_path)}, expect=9)
+    assert run.failure == "internal: the ranks left no report, see the log: torchrun ended with exit code 9"
+    assert time.monotonic() - started < 30
