@@ -18,7 +18,8 @@ from . import reports
 
 def main(arguments: list[str], directory: Path) -> int:
     """Run the ranks to their end and return the exit code of the first one that failed, or 0."""
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # Each of its loggers has a level of its own; what they say of a failure is a traceback of torchrun itself.
+    logging.disable(logging.ERROR)
     try:
         torchrun(arguments)
     except ChildFailedError as error:

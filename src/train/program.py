@@ -36,6 +36,7 @@ log = logging.getLogger("twofold.train")
 TRAINING_CHANNELS = ("training", "train")
 VALIDATION_CHANNELS = ("validation", "val", "test")
 _EVALUATION_BATCH = 4096
+_ECHO = "another rank or host ended first, look there for the cause"
 
 
 def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
@@ -170,9 +171,8 @@ def main(environ: Mapping[str, str]) -> int:
             run(job, group.enter_context(join(environ)), scratch)
         except Exception as error:
             peer = _from_peer(error)
-            if peer:
-                error.add_note("Another rank or host ended first: look there for the cause.")
-            text, code = outcome.failure_text(error), outcome.exit_code(error)
+            text = outcome.failure_text(error, cause=_ECHO if peer else None)
+            code = outcome.exit_code(error)
             log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
             # Only then is the group left and do peers fail: the earliest report is the cause.
             reports.write(scratch, reports.Report(f"rank {rank}", text, code, peer=peer))
