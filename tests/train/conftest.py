@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from twofold.contract.artifact import Manifest, read_manifest
 from twofold.contract.job import read_training_job
@@ -14,6 +15,15 @@ from twofold.contract.paths import Paths
 from twofold.train import program
 from twofold.train.interrupt import Interrupt
 from twofold.train.ranks import Ranks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Models of a few weights gain nothing from a second thread, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
