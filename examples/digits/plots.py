@@ -22,6 +22,7 @@ def loss(history: Path, target: Path) -> None:
     right.set(title="Accuracy", xlabel="epoch", ylabel="share of digits right")
     for axes in (left, right):
         axes.legend()
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     _save(figure, target)
 

@@ -1,11 +1,13 @@
-"""The verb `serve`: a model folder behind HTTP.
+"""The verb `serve`: a model folder behind HTTP. One downward read.
 
-__main__   settings, model, server; how a start that fails is told
-   │
-server     gunicorn: one listening socket, workers forked after the model is loaded
-   │
-app        routes, statuses, headers          replies   errors as JSON
-   ├── body     bytes of a request, within the limit
+    __main__   settings, model, server; how a start that fails is told
+       │
+    server     gunicorn: one listening socket, workers forked after the model is loaded, each a worker
+       │
+    app        routes and headers; errors become JSON in replies
+       ├── body     bytes of a request, within the limit
        ├── codecs   these bytes -> rows; predictions -> bytes, by Content-Type and Accept
-   └── model    rows -> predictions
+       └── model    rows -> predictions
+
+Nothing here writes to disk but gunicorn's heartbeat files, in the temporary folder and without a name.
 """

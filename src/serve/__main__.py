@@ -11,9 +11,6 @@ from ..contract.endpoint import read_endpoint
 from ..contract.logs import configure
 from ..contract.paths import Paths
 from ..errors import TwofoldError
-from . import server
-from .app import create_app
-from .model import load
 
 
 @click.command()
@@ -41,8 +38,13 @@ def serve(environ: Mapping[str, str]) -> None:
     """
     endpoint = read_endpoint(environ)
     configure(endpoint.log_level)
+    # torch takes seconds to import: --help, a wrong setting and an early SIGTERM need not wait for it.
+    from .app import create_app  # noqa: PLC0415
+    from .model import load  # noqa: PLC0415
+    from .server import run  # noqa: PLC0415
+
     model = load(Paths.from_environ(environ).model)
-    server.run(create_app(model, endpoint), endpoint)
+    run(create_app(model, endpoint), endpoint)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ _MEGABYTE = 1 << 20
 def read_body(request: Request, limit: int | None) -> bytes:
     """Read the body from the server itself: werkzeug would hand over the start of a chunked body that is too long.
 
+    A body of up to twice the limit is read to its end before it is refused, since many clients look for the answer only
+    when they have sent everything; beyond that they may find the connection closed.
+
     Args:
         request: the request; nothing of its body may have been read.
         limit: most bytes to take; None takes all.
@@ -23,23 +26,28 @@ def read_body(request: Request, limit: int | None) -> bytes:
     length = request.content_length
     if length is None and "wsgi.input_terminated" not in request.environ:
         return b""
-    if limit is not None and length is not None and length > limit:
-        raise _too_large(f"{length} bytes", limit)
+    if limit is not None and length is not None and length > 2 * limit:
+        raise _too_large(length, limit)
     body = bytearray()
+    total = 0
     try:
         while piece := request.environ["wsgi.input"].read(_PIECE):
-            body += piece
-            if limit is not None and len(body) > limit:
-                raise _too_large("more in chunks", limit)
+            total += len(piece)
+            if limit is None or total <= limit:
+                body += piece
+            elif total > 2 * limit:
+                break
     except (ParseException, OSError) as error:
         raise RequestError("The body ended early or its chunks are broken. Send it again, whole.") from error
-    if length is not None and len(body) < length:
-        raise RequestError(f"The body ended after {len(body)} bytes, expected {length}. Send it again, whole.")
+    if limit is not None and total > limit:
+        raise _too_large(total, limit)
+    if length is not None and total < length:
+        raise RequestError(f"The body ended after {total} bytes, expected {length}. Send it again, whole.")
     return bytes(body)
 
 
-def _too_large(found: str, limit: int) -> PayloadTooLarge:
+def _too_large(found: int, limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(
-        f"The body is too large: {found}, expected at most {limit} bytes ({limit / _MEGABYTE:g} MB). Send fewer rows in "
+        f"The body has {found} bytes or more, expected at most {limit} ({limit / _MEGABYTE:g} MB). Send fewer rows in "
         f"one request, or raise SAGEMAKER_MAX_PAYLOAD_IN_MB in the model's Environment."
     )

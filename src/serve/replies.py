@@ -48,4 +48,5 @@ def _unexpected(error: Exception) -> Response:
     """Log all there is under an id, and tell the client only the id."""
     request_id = uuid.uuid4().hex
     log.error("Request %s failed", request_id, exc_info=error)
-    return error_reply(500, f"The server failed to answer. Look for {request_id} in its log.")
+    code = error.status if isinstance(error, TwofoldError) else 500
+    return error_reply(code, f"The server failed to answer. Look for {request_id} in its log.")

@@ -12,6 +12,7 @@ from gunicorn.glogging import Logger
 from ..contract.endpoint import Endpoint
 from ..contract.machine import cpus
 from ..contract.paths import scratch
+from .worker import Worker, after_fork
 
 _THREADS = 64
 """Requests that a worker holds at once. Predictions take turns, so most only wait; /ping must find a thread free."""
@@ -60,7 +61,8 @@ def settings(endpoint: Endpoint) -> dict[str, Any]:
         "bind": f"0.0.0.0:{endpoint.port}",
         "proc_name": "twofold-serve",
         "preload_app": True,
-        "worker_class": "gthread",
+        "worker_class": Worker,
+        "post_fork": after_fork,
         "workers": endpoint.workers or cpus(),
         "threads": _THREADS,
         "timeout": endpoint.timeout + _MARGIN,

@@ -6,10 +6,12 @@ PID 1 of a training container. It imports no torch, so that it is there in a ten
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -33,13 +35,14 @@ def run(environ: Mapping[str, str]) -> int:
     # Left by an earlier run in the same tree: it would be taken for the user's own word on this one.
     with contextlib.suppress(OSError):
         paths.failure.unlink()
+    logs.configure(logs.DEFAULT_LEVEL)
     try:
         job = read_training_job(paths, environ)
         logs.configure(job.log_level)
         return _run_job(job, environ)
-    except TwofoldError as error:
+    except Exception as error:
         text = outcome.failure_text(error)
-        log.error("%s", text)
+        log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
         outcome.write_failure(paths, text)
         return outcome.exit_code(error)
 
@@ -56,11 +59,12 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
         if ending.returncode == 0:
             return 0
         report = reports.first(Path(directory))
-    if report is None and ending.stopped:
-        log.warning("stopped before the first step: nothing was saved")
+    consequence = report is None or report.peer or report.exit_code == _STOPPED_EARLY
+    if ending.killed or (ending.stopped and consequence):
+        log.warning("told to stop: left without a model, before the first step or for want of time to save")
         return _STOPPED_EARLY
     code, sentence = outcome.signal_exit(ending.returncode)
-    text = report.message if report else f"internal: the ranks ended without a report: {sentence}"
+    text = report.message if report else f"internal: the ranks left no report, see the log: torchrun {sentence}"
     log.error("%s%s", f"{report.source}: " if report else "", text)
     outcome.write_failure(job.paths, text)
     return report.exit_code if report else code
@@ -89,7 +93,7 @@ def _announce(job: TrainingJob, config: TrainingConfig, cpus: int, gpus: int) ->
     )
     for channel in job.channels.values():
         log.info("channel %s: %s mode, %s", channel.name, channel.mode, channel.path)
-    log.info("hyperparameters: %s", " ".join(f"{k}={v}" for k, v in config.model_dump(exclude_defaults=True).items()))
+    log.info("hyperparameters: %s", " ".join(f"{name}={value}" for name, value in config.model_dump().items()))
 
 
 @click.command(name="train")
@@ -99,7 +103,14 @@ def main() -> None:
     Reads /opt/ml/input/config and the channels under /opt/ml/input/data, writes the artifact to /opt/ml/model, and on
     failure the cause to /opt/ml/output/failure.
     """
+    # The kernel keeps signals without a handler from PID 1, and names of hosts may be awaited for minutes.
+    signal.signal(signal.SIGTERM, _leave)
     sys.exit(run(os.environ))
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End before there is anything to stop."""
+    sys.exit(_STOPPED_EARLY)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ The folder is synced with S3 while files are being written, so a file gets its n
 sync to one prefix: only the first rank of the first host writes.
 """
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,16 @@ class Progress:
     """Steps finished of the epoch under way."""
     step: int = 0
     """Optimizer steps finished in all."""
+    closed: int = 0
+    """Steps finished when an epoch was last measured and published."""
     epoch_sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     """Loss, score and samples of the epoch under way, over all ranks."""
-    best_loss: float | None = None
-    """Lowest validation loss so far."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Validation metrics of the lowest validation loss so far; empty before the first evaluation."""
     worse: int = 0
     """Evaluations since then."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the loss scaler of fp16; empty for other precisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,10 @@ class Checkpoints:
                 os.fsync(file.fileno())
             partial.replace(self._folder / name)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            _remove([partial])
             log.error("no checkpoint at step %d, earlier ones stay: %s", progress.step, error)
             return
-        for old in self._newest_first()[KEPT:]:
-            old.unlink()
+        _remove([*self._newest_first()[KEPT:], *self._folder.glob(".step-*.partial")])
         log.info("checkpoint at step %d: %s", progress.step, self._folder / name)
 
     def resume(self, state: State) -> Progress:
@@ -99,13 +103,13 @@ class Checkpoints:
         content = self._ranks.broadcast(self._read_newest() if self._ranks.is_first else None)
         if content is None:
             return Progress()
-        header = _header(content)
-        self._check_identity(json.loads(header["identity"]))
+        identity, written = _header(content)
+        self._check_identity(json.loads(identity))
         tensors = load(content)
         state.module.load_state_dict(_under("model.", tensors))
         _load_optimizer(state.optimizer, _under("optimizer.", tensors))
         state.best.update(_under("best.", tensors))
-        progress = Progress(**json.loads(header["progress"]))
+        progress = Progress(**json.loads(written))
         log.info("resuming at step %d, epoch %d, from %s", progress.step, progress.epoch + 1, self._folder)
         return progress
 
@@ -125,8 +129,9 @@ class Checkpoints:
             try:
                 content = path.read_bytes()
                 load(content)
-            except (OSError, SafetensorError) as error:
-                log.warning("passing over the broken checkpoint %s: %s", path, error)
+                _header(content)
+            except (OSError, SafetensorError, KeyError) as error:
+                log.warning("passing over the broken checkpoint %s: %r", path, error)
             else:
                 return content
         return None
@@ -140,11 +145,21 @@ class Checkpoints:
                 )
 
 
-def _header(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file: length of the header, header in JSON, tensors (its README)."""
+def _header(content: bytes) -> tuple[str, str]:
+    """Return identity and progress from the metadata of a safetensors file.
+
+    The file is the length of its header, the header in JSON, and tensors, as the README of safetensors has it.
+    """
     end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
     metadata: dict[str, str] = json.loads(content[_HEADER_LENGTH_BYTES:end])["__metadata__"]
-    return metadata
+    return metadata["identity"], metadata["progress"]
+
+
+def _remove(files: Iterable[Path]) -> None:
+    """Remove files if that is possible: what stays costs room, not the job."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
 from ..errors import ConfigError, PlatformError
-from . import reports
 from .config import TrainingConfig
+from .reports import SCRATCH_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ RESOLVE_TIMEOUT_S = 900.0
 """Longest wait for the names of the other hosts, as in sagemaker-training."""
 STOP_TIMEOUT_S = 110
 """Longest wait for ranks to save and leave after SIGTERM; the platform kills at 120 s."""
+PEER_TIMEOUT_S = 10
+"""Longest wait for the other ranks of a host once one has failed: what they do is lost in any case."""
 _PROCESSES_OF_TOOLKIT = "sagemaker_mpi_num_of_processes_per_host"
 
 
@@ -42,7 +44,7 @@ def processes_per_host(job: TrainingJob, config: TrainingConfig, gpus: int) -> i
 def plan_launch(
     job: TrainingJob, config: TrainingConfig, environ: Mapping[str, str], *, cpus: int, gpus: int, directory: Path
 ) -> Launch:
-    """Describe the torchrun of this host; `directory` is where ranks leave reports.
+    """Describe the torchrun of this host; `directory` is where ranks leave what is gone after the run.
 
     Raises:
         ConfigError: more ranks than samples in a batch, or several ranks where `parallel` is `none`.
@@ -67,14 +69,14 @@ def plan_launch(
         *_rendezvous(job.cluster),
     ]
     return Launch(
-        argv=[*argv, f"--shutdown-timeout={STOP_TIMEOUT_S}", "-m", "twofold.train.program"],
+        argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", "-m", "twofold.train.program"],
         environ={
             **environ,
             "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(max(1, cpus // processes)),
             # A file called torch.py in the working directory must not be taken for torch.
             "PYTHONSAFEPATH": "1",
             **_interface(job.cluster),
-            reports.DIRECTORY_VARIABLE: str(directory),
+            SCRATCH_VARIABLE: str(directory),
         },
     )
 

@@ -53,19 +53,22 @@ class Trainer:
         """
         if checkpoints:
             self.progress = checkpoints.resume(self.state)
-        if self.ranks.is_first and not self.progress.step:
-            start_history(self._output_data)
+        if self.progress.scaler:
+            self._scaler.load_state_dict(self.progress.scaler)
+        if self.ranks.is_first:
+            start_history(self._output_data, self.progress.step)
         metrics: dict[str, float] = {}
         while not self._finished():
             started = time.monotonic()
             meter, interrupted = self._train_epoch(checkpoints, interrupt)
             if interrupted:
                 log.warning("told to stop: leaving after step %d", self.progress.step)
+                metrics = named("train", meter.total(self.task))
                 break
             metrics = self._close_epoch(meter, started)
             # The epoch's own checkpoint, unless one was asked for every so many steps.
             if checkpoints and not self.config.checkpoint_every:
-                checkpoints.save(self.progress, self.state)
+                self._save(checkpoints, meter)
         return self._settle(metrics)
 
     def _finished(self) -> bool:
@@ -73,28 +76,32 @@ class Trainer:
         if patience and self.progress.worse >= patience:
             log.info("no better validation loss in %d evaluations: stopping early", patience)
             return True
-        return self.progress.epoch >= self.config.epochs or self.progress.step >= self._total_steps
+        # A run that was stopped at its last step has trained enough, but has not closed its epoch yet.
+        return self.progress.step >= self._total_steps and self.progress.closed == self.progress.step
 
     def _train_epoch(self, checkpoints: Checkpoints | None, interrupt: Interrupt) -> tuple[Meter, bool]:
         """Train to the end of the epoch; tell whether an interrupt came first."""
-        progress, meter = self.progress, Meter(self.ranks)
-        if self.ranks.is_first:
-            meter.sums += torch.tensor(progress.epoch_sums, device=meter.sums.device)
+        progress, meter = self.progress, Meter(self.ranks, self.progress.epoch_sums)
         self.replica.module.train()
         for batch in self.training.epoch(progress.epoch, progress.epoch_step):
+            if progress.step >= self._total_steps:
+                break
             meter.add(self._step(batch))
             progress.step += 1
             progress.epoch_step += 1
             interrupted = self.ranks.any(interrupt.raised)
             every = self.config.checkpoint_every
             if checkpoints and (interrupted or (every and progress.step % every == 0)):
-                progress.epoch_sums = self.ranks.sum(meter.sums.clone()).tolist()
-                checkpoints.save(progress, self.state)
+                self._save(checkpoints, meter)
             if interrupted:
                 return meter, True
-            if progress.step >= self._total_steps:
-                break
         return meter, False
+
+    def _save(self, checkpoints: Checkpoints, meter: Meter) -> None:
+        if self.progress.epoch_step:
+            self.progress.epoch_sums = meter.all_ranks()
+        self.progress.scaler = self._scaler.state_dict()
+        checkpoints.save(self.progress, self.state)
 
     def _step(self, batch: Batch) -> Sums:
         config, optimizer = self.config, self.state.optimizer
@@ -110,27 +117,32 @@ class Trainer:
         return sums
 
     def _close_epoch(self, meter: Meter, started: float) -> dict[str, float]:
-        """Evaluate, publish, and move on to the next epoch."""
-        progress = self.progress
+        """Evaluate, publish, and move on to the next epoch, unless `max_steps` ended this one early."""
+        progress, number = self.progress, self.progress.epoch + 1
         metrics = named("train", meter.total(self.task))
         seconds = time.monotonic() - started
-        speed = self.training.shards.samples / max(seconds, 1e-9)
-        progress.epoch += 1
-        progress.epoch_step, progress.epoch_sums = 0, [0.0, 0.0, 0.0]
-        last = progress.epoch >= self.config.epochs or progress.step >= self._total_steps
-        if self.validation and (progress.epoch % self.config.eval_every == 0 or last):
+        speed = meter.seen() / max(seconds, 1e-9)
+        last = number >= self.config.epochs or progress.step >= self._total_steps
+        if self.validation and (number % self.config.eval_every == 0 or last):
             metrics |= self._evaluate(self.validation)
         self._check_finite(metrics)
+        progress.closed = progress.step
+        if progress.epoch_step >= self.training.plan(progress.epoch).steps:
+            progress.epoch, progress.epoch_step, progress.epoch_sums = number, 0, [0.0, 0.0, 0.0]
         if self.ranks.is_first:
-            publish(metrics, epoch=progress.epoch, step=progress.step, samples_per_s=speed)
-            append_history(self._output_data, metrics, epoch=progress.epoch, step=progress.step, seconds=seconds)
+            publish(metrics, epoch=number, step=progress.step, samples_per_s=speed)
+            append_history(self._output_data, metrics, epoch=number, step=progress.step, seconds=seconds)
         return metrics
 
     def _evaluate(self, loader: Loader) -> dict[str, float]:
         """Measure on the validation channel and remember the weights if they are the best so far."""
-        metrics = self._measure(loader)
-        if self.progress.best_loss is None or metrics["loss"] < self.progress.best_loss:
-            self.progress.best_loss, self.progress.worse = metrics["loss"], 0
+        self.replica.module.eval()
+        meter = Meter(self.ranks)
+        for batch in loader.epoch(0):
+            meter.add(self.replica.evaluate(batch, self.task))
+        metrics = meter.total(self.task)
+        if metrics["loss"] < self.progress.best.get("loss", math.inf):
+            self.progress.best, self.progress.worse = metrics, 0
             self.state.best.update({name: tensor.clone() for name, tensor in self.replica.module.state_dict().items()})
         else:
             self.progress.worse += 1
@@ -146,15 +158,8 @@ class Trainer:
                 )
 
     def _settle(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Go back to the best weights and measure them; without a validation channel the last weights stay."""
-        if not self.state.best or self.validation is None:
+        """Go back to the best weights; those that were never measured on a validation channel stay."""
+        if not self.state.best:
             return metrics
         self.replica.module.load_state_dict(self.state.best)
-        return named("validation", self._measure(self.validation))
-
-    def _measure(self, loader: Loader) -> dict[str, float]:
-        self.replica.module.eval()
-        meter = Meter(self.ranks)
-        for batch in loader.epoch(0):
-            meter.add(self.replica.evaluate(batch, self.task))
-        return meter.total(self.task)
+        return named("validation", self.progress.best)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,20 +21,30 @@ HISTORY = "metrics.jsonl"
 class Meter:
     """Sums of losses, scores and samples of one rank over an epoch."""
 
-    def __init__(self, ranks: Ranks) -> None:
-        """Start at zero."""
+    def __init__(self, ranks: Ranks, before: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+        """Start at the sums, over all ranks, of the part of the epoch that an earlier run has done."""
         self._ranks = ranks
-        self.sums = torch.zeros(3, dtype=torch.float64, device=ranks.device)
+        self._before = torch.tensor(before, dtype=torch.float64, device=ranks.device)
+        self._sums = torch.zeros_like(self._before)
 
     def add(self, sums: Sums) -> None:
         """Add a batch."""
-        self.sums[0] += sums.loss
-        self.sums[1] += sums.score
-        self.sums[2] += sums.count
+        self._sums[0] += sums.loss
+        self._sums[1] += sums.score
+        self._sums[2] += sums.count
+
+    def all_ranks(self) -> list[float]:
+        """Loss, score and samples of the epoch over all ranks; call it on every rank."""
+        totals: list[float] = (self._before + self._ranks.sum(self._sums.clone())).tolist()
+        return totals
+
+    def seen(self) -> float:
+        """Samples of this run over all ranks; call it on every rank."""
+        return float(self._ranks.sum(self._sums[2].clone()))
 
     def total(self, task: Task) -> dict[str, float]:
         """Metrics over all ranks; call it on every rank."""
-        loss, score, count = self._ranks.sum(self.sums.clone()).tolist()
+        loss, score, count = self.all_ranks()
         return task.metrics(loss / count, score / count)
 
 
@@ -43,9 +53,12 @@ def publish(metrics: Mapping[str, float], *, epoch: int, step: int, samples_per_
     log.info("epoch=%d step=%d %s samples_per_second=%.0f", epoch, step, metric_line(metrics), samples_per_s)
 
 
-def start_history(folder: Path) -> None:
-    """Forget the epochs of an earlier run in the same folder."""
-    (folder / HISTORY).unlink(missing_ok=True)
+def start_history(folder: Path, step: int) -> None:
+    """Forget what an earlier run in the same folder recorded after the step that this one goes on from."""
+    path = folder / HISTORY
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
 
 
 def append_history(folder: Path, metrics: Mapping[str, float], *, epoch: int, step: int, seconds: float) -> None:

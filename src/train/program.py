@@ -1,5 +1,6 @@
 """One rank of a training job, from configuration to artifact. Started by the agent on every process of every host."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ from ..contract import logs, outcome
 from ..contract.artifact import Architecture
 from ..contract.channels import Channel
 from ..contract.job import TrainingJob, read_training_job
-from ..contract.paths import Paths, scratch
+from ..contract.paths import Paths
 from ..errors import ConfigError, DataError, TwofoldError
 from ..models.standardize import Restore, Standardize
 from ..models.table import build
@@ -28,45 +29,50 @@ from .ranks import Ranks, join
 from .stream.loader import Loader
 from .stream.shards import Shards, open_shards
 from .survey import Survey, survey
-from .tasks import Task, choose_task
+from .tasks import Task, check_validation, choose_task
 
 log = logging.getLogger("twofold.train")
 
 TRAINING_CHANNELS = ("training", "train")
 VALIDATION_CHANNELS = ("validation", "val", "test")
 _EVALUATION_BATCH = 4096
+_ECHO = "another rank or host ended first, look there for the cause"
 
 
-def run(job: TrainingJob, ranks: Ranks) -> None:
-    """Train the model of a job, as one rank of many."""
+def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
+    """Train the model of a job, as one rank of many; `scratch` is a folder for as long as the run lasts."""
     config = read_config(job.hyperparameters.user)
     torch.manual_seed(config.seed)
+    training = open_training(job, ranks, scratch)
+    validation = open_validation(job, ranks, training, scratch)
+    facts = survey(training, ranks)
+    task = choose_task(config.task, facts, normalize=config.normalize)
+    if validation:
+        check_validation(validation, task, ranks)
+    log.info("%d samples of %d features: %s with %s", training.samples, training.features, task.name, config.model)
+    architecture = describe(config, task, features=training.features)
+    module = build(architecture.name, architecture.arguments)
+    if config.normalize:
+        fit_normalization(module, facts)
+    trainer = Trainer(
+        Replica(module, config, ranks),
+        task,
+        config,
+        ranks,
+        training=Loader(training, config.batch_size, config.seed, ranks.rank, ranks.world),
+        validation=evaluation_loader(validation, ranks) if validation else None,
+        output_data=job.paths.output_data,
+    )
+    checkpoints = open_checkpoints(job, config, architecture, training, ranks)
+    # Until here SIGTERM ends the process at once, since there is nothing to save.
     with listening() as interrupt:
-        training = open_training(job, ranks)
-        validation = open_validation(job, ranks, training)
-        facts = survey(training, ranks)
-        task = choose_task(config.task, facts, normalize=config.normalize)
-        log.info("%d samples of %d features: %s with %s", training.samples, training.features, task.name, config.model)
-        architecture = describe(config, task, features=training.features)
-        module = build(architecture.name, architecture.arguments)
-        if config.normalize:
-            fit_normalization(module, facts)
-        trainer = Trainer(
-            Replica(module, config, ranks),
-            task,
-            config,
-            ranks,
-            training=Loader(training, config.batch_size, config.seed, ranks.rank, ranks.world),
-            validation=evaluation_loader(validation, ranks) if validation else None,
-            output_data=job.paths.output_data,
-        )
-        metrics = trainer.fit(open_checkpoints(job, config, architecture, training, ranks), interrupt)
-    if ranks.is_first:
-        write_artifact(job.paths.model, module, architecture, task, metrics, features=training.features)
-        log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
+        metrics = trainer.fit(checkpoints, interrupt)
+        if ranks.is_first:
+            write_artifact(job.paths.model, module, architecture, task, metrics, features=training.features)
+            log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
 
 
-def open_training(job: TrainingJob, ranks: Ranks) -> Shards:
+def open_training(job: TrainingJob, ranks: Ranks, scratch: Path) -> Shards:
     """Open the training channel.
 
     Raises:
@@ -79,10 +85,10 @@ def open_training(job: TrainingJob, ranks: Ranks) -> Shards:
             f"No training channel: the channels of this job are: {found}. Expected one called "
             f"{' or '.join(map(repr, TRAINING_CHANNELS))}: name it so in fit({{'training': ...}}) or InputDataConfig."
         )
-    return _open(channel, job, ranks)
+    return _open(channel, job, ranks, scratch)
 
 
-def open_validation(job: TrainingJob, ranks: Ranks, training: Shards) -> Shards | None:
+def open_validation(job: TrainingJob, ranks: Ranks, training: Shards, scratch: Path) -> Shards | None:
     """Open the validation channel, if the job has one.
 
     Raises:
@@ -91,7 +97,7 @@ def open_validation(job: TrainingJob, ranks: Ranks, training: Shards) -> Shards 
     channel = _first(job.channels, VALIDATION_CHANNELS)
     if channel is None:
         return None
-    validation = _open(channel, job, ranks)
+    validation = _open(channel, job, ranks, scratch)
     if validation.features != training.features:
         raise DataError(
             f"Channel {channel.name!r} has {validation.features} features a sample, channel {training.channel!r} has "
@@ -109,14 +115,13 @@ def _first(channels: Mapping[str, Channel], names: tuple[str, ...]) -> Channel |
     return next((channels[name] for name in names if name in channels), None)
 
 
-def _open(channel: Channel, job: TrainingJob, ranks: Ranks) -> Shards:
+def _open(channel: Channel, job: TrainingJob, ranks: Ranks, scratch: Path) -> Shards:
     if channel.distribution == "ShardedByS3Key" and job.cluster.size > 1:
         raise ConfigError(
             f"Channel {channel.name!r} has S3DataDistributionType ShardedByS3Key on {job.cluster.size} hosts. The "
             f"built-in models read the same data on every host: set distribution to 'FullyReplicated'."
         )
-    folder = scratch() / f"twofold-parsed-{os.getuid()}"
-    return open_shards(channel, scratch=folder, parses=ranks.local_rank == 0, barrier=ranks.barrier)
+    return open_shards(channel, scratch=scratch, parses=ranks.local_rank == 0, barrier=ranks.barrier)
 
 
 def describe(config: TrainingConfig, task: Task, *, features: int) -> Architecture:
@@ -156,25 +161,31 @@ def open_checkpoints(
 
 def main(environ: Mapping[str, str]) -> int:
     """Run one rank; whatever ends it early leaves a report for the parent."""
-    directory = Path(environ[reports.DIRECTORY_VARIABLE])
-    name = f"rank {environ.get('RANK', '0')}"
-    try:
-        job = read_training_job(Paths.from_environ(environ), environ)
-        with join(environ) as ranks:
-            level = job.log_level if ranks.is_first else max(job.log_level, logging.WARNING)
-            logs.configure(level, rank=ranks.rank if ranks.world > 1 else None)
-            run(job, ranks)
-    except Exception as error:
-        log.error("%s", outcome.failure_text(error), exc_info=None if isinstance(error, TwofoldError) else error)
-        report = reports.Report(name, outcome.failure_text(error), outcome.exit_code(error), peer=_from_peer(error))
-        reports.write(directory, report)
-        return outcome.exit_code(error)
+    scratch = Path(environ[reports.SCRATCH_VARIABLE])
+    rank = int(environ.get("RANK", "0"))
+    with contextlib.ExitStack() as group:
+        try:
+            job = read_training_job(Paths.from_environ(environ), environ)
+            level = job.log_level if rank == 0 else max(job.log_level, logging.WARNING)
+            logs.configure(level, rank=rank if environ.get("WORLD_SIZE", "1") != "1" else None)
+            run(job, group.enter_context(join(environ)), scratch)
+        except Exception as error:
+            peer = _from_peer(error)
+            text = outcome.failure_text(error, cause=_ECHO if peer else None)
+            code = outcome.exit_code(error)
+            log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
+            # Only then is the group left and do peers fail: the earliest report is the cause.
+            reports.write(scratch, reports.Report(f"rank {rank}", text, code, peer=peer))
+            return code
     return 0
 
 
 def _from_peer(error: Exception) -> bool:
-    """Whether another rank's end is the likely reason: torch.distributed raises these when a connection breaks."""
-    return isinstance(error, torch.distributed.DistError)
+    """Whether another rank's end is the likely reason.
+
+    NCCL and the store raise a DistError when a connection breaks, gloo a bare RuntimeError that names its source file.
+    """
+    return isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error))
 
 
 if __name__ == "__main__":

@@ -78,9 +78,7 @@ def join(environ: Mapping[str, str]) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:
         yield ranks
-    except BaseException:
-        # Peers may be waiting for this rank in a collective: leaving without a word is what ends their wait.
+    finally:
+        # After a failure peers may be waiting for this rank in a collective: leaving is what ends their wait.
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
-        raise
-    dist.destroy_process_group()

@@ -5,8 +5,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-DIRECTORY_VARIABLE = "TWOFOLD_REPORTS"
-"""Environment variable that tells ranks where reports go."""
+SCRATCH_VARIABLE = "TWOFOLD_SCRATCH"
+"""Environment variable that tells ranks the folder, one a host and a run, of reports and parsed data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Run one child as PID 1 must: pass signals on to the ranks, reap every orphan, say how the child ended."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import select
@@ -15,6 +16,8 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PR_SET_CHILD_SUBREAPER = 36
+"""Option of prctl(2), from linux/prctl.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +28,33 @@ class Ending:
     """Exit code, or minus the number of the signal that killed it."""
     stopped: bool
     """Whether a signal had asked the job to stop before that."""
+    killed: bool
+    """Whether it had not stopped in time and was killed."""
 
 
 def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s: float) -> Ending:
     """Run a torchrun agent to its end; SIGTERM and SIGINT go straight to its ranks.
 
     Ranks that are told to stop save and leave with exit code 0, so the agent above them ends as in a good run. What is
-    still there `stop_timeout_s` after the signal is killed.
+    still there `stop_timeout_s` after the signal is killed, and so is every process that the agent leaves behind.
     """
+    _adopt_orphans()
     with _signals() as wakeup:
         child = subprocess.Popen(argv, env=dict(environ), start_new_session=True)
         deadline: float | None = None
+        killed = False
         while (returncode := _reap(child)) is None:
             select.select([wakeup], [], [], 1.0)
             for number in _pending(wakeup):
                 if number in _STOP_SIGNALS and deadline is None:
                     deadline = time.monotonic() + stop_timeout_s
                     _stop(child.pid, signal.Signals(number))
-            if deadline is not None and time.monotonic() > deadline:
-                log.error("ranks did not leave within %.0f s of the stop signal: killing them", stop_timeout_s)
-                deadline = float("inf")
+            if deadline is not None and time.monotonic() > deadline and not killed:
+                log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
+                killed = True
                 _kill(child.pid)
-        return Ending(returncode=returncode, stopped=deadline is not None)
+        _kill_orphans()
+        return Ending(returncode=returncode, stopped=deadline is not None, killed=killed)
 
 
 @contextlib.contextmanager
@@ -82,10 +90,7 @@ def _pending(reader: int) -> bytes:
 def _reap(child: "subprocess.Popen[bytes]") -> int | None:
     """Collect every dead child, adopted orphans too, and return the exit code of ours once it is among them."""
     while child.returncode is None:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return child.wait()
+        pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return None
         if pid == child.pid:
@@ -111,8 +116,22 @@ def _stop(agent: int, number: signal.Signals) -> None:
             os.kill(pid, signal.SIGTERM)
 
 
-def _kill(agent: int) -> None:
-    """Kill the ranks, each the leader of a session of its own, and then the agent."""
-    for pid in [*children(agent), agent]:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+def _adopt_orphans() -> None:
+    """Become the parent of ranks whose agent dies, as PID 1 is anyway: outside a container they would run on."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _kill_orphans() -> None:
+    """Kill and collect what the child left behind, and what those leave behind in turn."""
+    while orphans := children(os.getpid()):
+        for pid in orphans:
+            _kill(pid)
+            os.waitpid(pid, 0)
+
+
+def _kill(parent: int) -> None:
+    """Kill the children of a process and then itself, each with the session that it leads, if it leads one."""
+    for pid in [*children(parent), parent]:
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)

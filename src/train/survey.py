@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..formats.rows import first_not_finite
 from .ranks import Ranks
-from .stream.shards import Shards
+from .stream.shards import Block, Shards
 
 MAX_LABEL = 100_000
 """Highest whole-numbered label that is counted; above it labels are taken for quantities."""
@@ -35,20 +36,20 @@ def survey(shards: Shards, ranks: Ranks) -> Survey:
     """
     columns = 1 + shards.features
     # Sums of squares around a value near the mean do not cancel; the first sample is such a value for every rank.
-    origin = shards.gather(np.zeros(1, dtype=np.int64))[0].astype(np.float64)
+    origin = np.nan_to_num(shards.gather(np.zeros(1, dtype=np.int64))[0].astype(np.float64))
     sums = np.zeros((2, columns))
     seen, whole = np.zeros(0, dtype=np.int64), True
     for block in shards.blocks(ranks.rank, ranks.world):
-        moved = block - origin
+        check_finite(block, shards)
+        moved = block.rows - origin
         sums += [moved.sum(axis=0), np.square(moved).sum(axis=0)]
-        labels = block[:, 0]
+        labels = block.rows[:, 0]
         whole = whole and bool(((labels >= 0) & (labels <= MAX_LABEL) & (labels == np.floor(labels))).all())
         if whole:
             counts = np.bincount(labels.astype(np.int64), minlength=len(seen))
             counts[: len(seen)] += seen
             seen = counts
     totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
-    _check_finite(totals[0], shards)
     mean = totals[0] / shards.samples
     variance = np.maximum(totals[1] / shards.samples - np.square(mean), 0.0)
     return Survey(shards.samples, mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
@@ -63,11 +64,17 @@ def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[in
     return tuple(int(label) for label in ranks.sum(counts).nonzero().flatten())
 
 
-def _check_finite(sums: NDArray[np.float64], shards: Shards) -> None:
-    broken = np.flatnonzero(~np.isfinite(sums))
-    if len(broken):
-        column = int(broken[0])
+def check_finite(block: Block, shards: Shards) -> None:
+    """Refuse values that no mean and no loss can hold.
+
+    Raises:
+        DataError: names file, row and column of the first.
+    """
+    place = first_not_finite(block.rows)
+    if place is not None:
+        row, column = place
         raise DataError(
-            f"Channel {shards.channel!r}: column {column + 1} ({'the label' if column == 0 else f'feature {column}'}) "
-            f"holds NaN or infinity. Expected finite numbers: fill or drop these records."
+            f"{shards.place(block.shard, block.first_row + row)}: "
+            f"{'the label (column 1)' if column == 0 else f'feature {column} (column {column + 1})'} is "
+            f"{block.rows[place]} as float32. Expected finite numbers: fill in or drop such records."
         )

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..contract.artifact import Task as TaskName
 from ..errors import ConfigError, DataError
-from .survey import Survey
+from .ranks import Ranks
+from .stream.shards import Shards
+from .survey import Survey, check_finite
 
 MAX_CLASSES = 1000
 """Most kinds of whole-numbered labels that `task=auto` takes for classes."""
@@ -48,14 +51,7 @@ class Classification:
 
     def targets(self, labels: Tensor) -> Tensor:
         """Return the number of each label among the classes."""
-        places = torch.searchsorted(self._labels, labels).clamp_(max=self.outputs - 1)
-        unknown = self._labels[places] != labels
-        if bool(unknown.any()):
-            raise DataError(
-                f"Label {labels[unknown][0].item():g} is not among the {self.outputs} classes of the training channel "
-                f"({_shortened(self.classes)}). Expected every validation label to occur in training too."
-            )
-        return places
+        return torch.searchsorted(self._labels, labels)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of each sample in nats."""
@@ -118,6 +114,26 @@ def choose_task(wanted: str, survey: Survey, *, normalize: bool) -> Classificati
             f"classes: check that the label comes first, or set 'task' to 'regression'."
         )
     return Classification(classes)
+
+
+def check_validation(validation: Shards, task: Task, ranks: Ranks) -> None:
+    """Look for samples that cannot be measured, before hours of training end in them; each rank takes its share.
+
+    Raises:
+        DataError: a value that is not finite, or a label that training did not have.
+    """
+    for block in validation.blocks(ranks.rank, ranks.world):
+        check_finite(block, validation)
+        if not isinstance(task, Classification):
+            continue
+        unknown = np.flatnonzero(~np.isin(block.rows[:, 0], task.classes))
+        if len(unknown):
+            row = int(unknown[0])
+            raise DataError(
+                f"{validation.place(block.shard, block.first_row + row)}: label {block.rows[row, 0]:g} is not among "
+                f"the {task.outputs} classes of the training channel ({_shortened(task.classes)}). Expected every "
+                f"validation label to occur in training too: add such samples there, or drop these."
+            )
 
 
 def _shortened(classes: tuple[int, ...]) -> str:

@@ -12,37 +12,41 @@ import time
 import pytest
 import torch
 from safetensors.torch import save_file
-
 from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, write_manifest
 from twofold.models.table import build
 
 DEADLINE = 40
 
 
-def write_artifact(base, *, task="classification", classes=(0, 1, "two"), features=4, hidden=(8,), shape=None):
-    """Write a model folder below `base` as `train` does, and return the module in it."""
-    torch.manual_seed(7)
-    arguments = {"features": features, "outputs": len(classes) if classes else 1, "hidden": list(hidden)}
-    module = build("mlp", arguments).eval()
-    module[0].fit(torch.full((features,), 0.5), torch.full((features,), 2.0))
-    folder = base / "model"
-    folder.mkdir(parents=True)
-    save_file(module.state_dict(), folder / WEIGHTS)
-    manifest = Manifest(
-        task=task,
-        architecture=Architecture(name="mlp", arguments=arguments),
-        input=Signature(shape=list(shape or (features,))),
-        classes=list(classes) if classes else None,
-    )
-    write_manifest(folder, manifest)
-    return module
+class Artifact:
+    """A model folder below `base`, as `train` writes it, and what PyTorch itself answers in this process."""
 
+    def __init__(self, base, *, task="classification", classes=(0, 1, "two"), features=4, hidden=(8,)):
+        torch.manual_seed(7)
+        self.base = base
+        self.folder = base / "model"
+        self.task = task
+        self.classes = classes
+        arguments = {"features": features, "outputs": len(classes) if classes else 1, "hidden": list(hidden)}
+        self.module = build("mlp", arguments).eval()
+        self.module[0].fit(torch.full((features,), 0.5), torch.full((features,), 2.0))
+        self.folder.mkdir(parents=True)
+        save_file(self.module.state_dict(), self.folder / WEIGHTS)
+        manifest = Manifest(
+            task=task,
+            architecture=Architecture(name="mlp", arguments=arguments),
+            input=Signature(shape=[features]),
+            classes=list(classes) if classes else None,
+        )
+        write_manifest(self.folder, manifest)
 
-def answers_of(module, rows, *, probabilities=True):
-    """What PyTorch itself answers in this process."""
-    with torch.inference_mode():
-        outputs = module(torch.as_tensor(rows, dtype=torch.float32))
-        return (outputs.softmax(1) if probabilities else outputs.squeeze(1)).numpy()
+    def answers(self, rows):
+        with torch.inference_mode():
+            outputs = self.module(torch.as_tensor(rows, dtype=torch.float32))
+            return (outputs.squeeze(1) if self.task == "regression" else outputs.softmax(1)).numpy()
+
+    def labels(self, rows):
+        return [self.classes[index] for index in self.answers(rows).argmax(1)]
 
 
 def free_port():
@@ -60,6 +64,14 @@ def until(condition, what, deadline=DEADLINE):
             return value
         assert time.monotonic() < end, f"not within {deadline} s: {what}"
         time.sleep(0.02)
+
+
+def everything(client):
+    """All that a server sends until it closes."""
+    parts = []
+    while part := client.recv(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
 
 
 class Running:
@@ -107,6 +119,29 @@ class Running:
         until(answers, f"/ping is 200; log:\n{self.log}")
         return self
 
+    def half(self, body, path="/invocations", content_type="text/csv"):
+        """Send a request but for its last byte, wait until a worker has it in hand, and return the socket."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        client.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 100"), "a worker says so when it starts with the request"
+        client.sendall(body[:-1])
+        return client
+
+    def raw(self, data):
+        """Send bytes as they are and return all that comes back until the server closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE) as client:
+            client.sendall(data)
+            return everything(client)
+
+    def refuses(self):
+        """Whether nobody listens any more."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def stop(self):
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -117,13 +152,26 @@ class Running:
             self.stop()
 
 
-@pytest.fixture
-def serving(tmp_path):
-    """Start servers that end with the test."""
+@pytest.fixture(scope="session", name="until")
+def until_fixture():
+    """`until(condition, what)`: poll a condition until a deadline."""
+    return until
+
+
+@pytest.fixture(scope="session", name="everything")
+def everything_fixture():
+    """`everything(socket)`: all that a server sends until it closes."""
+    return everything
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """Start servers that end with the module's tests."""
+    logs = tmp_path_factory.mktemp("logs")
     started = []
 
     def start(base, **environ):
-        server = Running(base, tmp_path / f"serve-{len(started)}.log", **environ)
+        server = Running(base, logs / f"serve-{len(started)}.log", **environ)
         started.append(server)
         return server
 
@@ -132,15 +180,19 @@ def serving(tmp_path):
         server.end()
 
 
+@pytest.fixture
+def artifact(tmp_path):
+    """A classifier of 4 features and 3 classes that the test may spoil."""
+    return Artifact(tmp_path / "artifact")
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
-    """Base folder and module of a classifier of 4 features and 3 classes."""
-    base = tmp_path_factory.mktemp("classifier")
-    return base, write_artifact(base)
+    """A classifier of 4 features and 3 classes, not to be changed."""
+    return Artifact(tmp_path_factory.mktemp("classifier"))
 
 
 @pytest.fixture(scope="module")
 def regressor(tmp_path_factory):
-    """Base folder and module of a regression on 4 features."""
-    base = tmp_path_factory.mktemp("regressor")
-    return base, write_artifact(base, task="regression", classes=None)
+    """A regression on 4 features, not to be changed."""
+    return Artifact(tmp_path_factory.mktemp("regressor"), task="regression", classes=None)

@@ -36,5 +36,5 @@ try:
 finally:
     predictor.delete_endpoint()
 
-result = {"predictions": reply["predictions"], "model_data": estimator.model_data}
+result = {"labels": reply["labels"], "model_data": estimator.model_data}
 Path(answer).write_text(json.dumps(result), encoding="utf-8")

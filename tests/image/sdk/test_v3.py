@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
 def test_model_trainer_writes_a_model(image, digits, make_sdk, what, hosts, printed, files):
     sdk = make_sdk("sdk3")
 
-    log = sdk.run("flow_v3.py", image, digits.training, sdk.work, hosts, what)
+    log = sdk.run("flow_v3.py", image, digits.channels["training"], sdk.work, hosts, what)
 
     assert printed in log
     with tarfile.open(sdk.work / "compressed_artifacts" / "model.tar.gz") as archive:

@@ -19,7 +19,7 @@ torch.manual_seed(0)
 if world > 1:
     torch.distributed.init_process_group("gloo")
 
-table = np.loadtxt(Path(os.environ["SM_CHANNEL_TRAIN"]) / "train.csv", delimiter=",", dtype=np.float32)
+table = np.loadtxt(Path(os.environ["SM_CHANNEL_TRAIN"]) / "digits.csv", delimiter=",", dtype=np.float32)
 labels, pixels = torch.from_numpy(table[:, 0]).long(), torch.from_numpy(table[:, 1:])
 model = torch.nn.Linear(pixels.shape[1], 10)
 wrapped = torch.nn.parallel.DistributedDataParallel(model) if world > 1 else model

@@ -1,0 +1,151 @@
+"""An environment without a platform in it, slow tests last, and /opt/ml trees on which the verbs run for real.
+
+make_tree       make_tree({"training": {"a.csv": "1,2\n"}}, epochs=2) -> root of a tree as the platform mounts it
+start_verb      start_verb("train", tree) -> Verb, a process that runs; ended after the session if it still does
+run_verb        the same, to its end
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twofold.contract.paths import Paths
+
+_OF_THE_PLATFORM = ("SM_", "SAGEMAKER_", "TWOFOLD_", "TRAINING_JOB_", "AWS_")
+DEADLINE = 120
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environ():
+    """Take away what the machine's own shell may say to a container."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(_OF_THE_PLATFORM)]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Run what is fast first, whatever order chance has given."""
+    items.sort(key=lambda item: item.get_closest_marker("procs") is not None)
+
+
+@pytest.fixture(scope="session")
+def make_tree(tmp_path_factory):
+    """Write a tree; contents of files are text, bytes, or rows of numbers, written as the suffix says."""
+
+    def make(channels, *, cluster=None, config=None, **hyperparameters):
+        paths = Paths(tmp_path_factory.mktemp("ml"))
+        for channel, files in channels.items():
+            paths.channel(channel).mkdir(parents=True)
+            for name, content in files.items():
+                _write(paths.channel(channel) / name, content)
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in hyperparameters.items()}
+        _write(paths.hyperparameters, json.dumps(texts))
+        if cluster is not None:
+            _write(paths.resource_config, json.dumps(cluster))
+        if config is not None:
+            _write(paths.input_data_config, json.dumps(config))
+        return paths
+
+    return make
+
+
+def _write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    elif path.suffix == ".npy":
+        np.save(path, content)
+    else:
+        np.savetxt(path, content, fmt="%.9g", delimiter=",")
+
+
+@dataclass
+class Verb:
+    """A verb that runs on a tree."""
+
+    process: subprocess.Popen
+    paths: Paths
+    output: Path
+
+    @property
+    def log(self):
+        """All lines so far."""
+        return self.output.read_text()
+
+    @property
+    def failure(self):
+        """The failure file, or None."""
+        return self.paths.failure.read_text() if self.paths.failure.exists() else None
+
+    @property
+    def history(self):
+        """Records of `metrics.jsonl`."""
+        return [json.loads(line) for line in (self.paths.output_data / "metrics.jsonl").read_text().splitlines()]
+
+    def wait(self):
+        """Exit code, once it has ended."""
+        return self.process.wait(DEADLINE)
+
+    def wait_for(self, text):
+        """Wait until a text is in the log."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            ended = self.process.poll() is not None  # before the log is read, which has all of it then
+            if text in self.log:
+                return
+            assert not ended, f"ended before it said {text!r}:\n{self.log}"
+            assert time.monotonic() < end, f"did not say {text!r} within {DEADLINE} s:\n{self.log}"
+            time.sleep(0.01)
+
+    def send(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+
+@pytest.fixture(scope="session")
+def start_verb(tmp_path_factory):
+    """Start `python -m twofold.<verb>` as the executables on PATH do."""
+    started, numbers = [], count()
+
+    def start(module, paths, *arguments, environ=None, cwd=None):
+        output = tmp_path_factory.getbasetemp() / f"output-{next(numbers)}.log"
+        with output.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                env={**os.environ, "SAGEMAKER_BASE_DIR": str(paths.base), **(environ or {})},
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=cwd,
+            )
+        started.append(process)
+        return Verb(process, paths, output)
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
+@pytest.fixture(scope="session")
+def run_verb(start_verb):
+    """Run a verb to its end; `expect` is its exit code."""
+
+    def run(module, paths, *arguments, expect=0, **options):
+        verb = start_verb(module, paths, *arguments, **options)
+        assert verb.wait() == expect, verb.log
+        return verb
+
+    return run

@@ -1,0 +1,25 @@
+import pytest
+import torch
+from twofold.errors import ModelError
+from twofold.models.table import ARCHITECTURES, build
+from twofold.train.config import TrainingConfig
+
+
+def test_every_model_of_the_hyperparameter_can_be_built():
+    assert set(TrainingConfig.model_fields["model"].annotation.__args__) == set(ARCHITECTURES)
+
+
+def test_a_manifest_names_a_module():
+    module = build("mlp", {"features": 2, "outputs": 3, "hidden": [4]})
+    assert module(torch.zeros(1, 2)).shape == (1, 3)
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones():
+    with pytest.raises(ModelError, match=r"Unknown model 'resnet'. Expected one of: linear, mlp"):
+        build("resnet", {})
+
+
+@pytest.mark.parametrize("arguments", [{}, {"features": 2, "outputs": 1, "depth": 3}])
+def test_arguments_that_do_not_fit_are_named(arguments):
+    with pytest.raises(ModelError, match="Model 'linear' does not take the arguments"):
+        build("linear", arguments)

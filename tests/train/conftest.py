@@ -1,0 +1,115 @@
+"""Small data with something to learn in it, and a rank that runs in this process."""
+
+import contextlib
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from twofold.contract.artifact import Manifest, read_manifest
+from twofold.contract.job import read_training_job
+from twofold.contract.paths import Paths
+from twofold.train import program
+from twofold.train.interrupt import Interrupt
+from twofold.train.ranks import Ranks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Models of a few weights gain nothing from a second thread, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def classes():
+    """classes(n, labels=(0, 1, 2), seed=0) -> rows `[n, 4]`: a label and three features that tell it."""
+
+    def make(count, labels=(0, 1, 2), seed=0):
+        random = np.random.default_rng(seed)
+        kind = np.arange(count) % len(labels)
+        centres = np.random.default_rng(1).normal(size=(len(labels), 3)) * 6
+        return np.column_stack([np.asarray(labels)[kind], centres[kind] + random.normal(size=(count, 3))])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quantities():
+    """quantities(n, seed=0) -> rows `[n, 4]`: a quantity around 500 and three features that it depends on."""
+
+    def make(count, seed=0):
+        random = np.random.default_rng(seed)
+        features = random.normal(size=(count, 3)) * [1, 10, 100]
+        labels = 500 + 30 * features[:, 0] - 2 * features[:, 1] + random.normal(size=count)
+        return np.column_stack([labels, features])
+
+    return make
+
+
+class AfterSteps(Interrupt):
+    """A flag that is raised at the end of step number `steps`."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    @property
+    def raised(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+@dataclass
+class Trained:
+    """What a run has left in its tree."""
+
+    paths: Paths
+
+    @property
+    def manifest(self) -> Manifest:
+        return read_manifest(self.paths.model)
+
+    @property
+    def weights(self):
+        """Bytes of each tensor by name."""
+        return {name: t.numpy().tobytes() for name, t in load_file(self.paths.model / "weights.safetensors").items()}
+
+    @property
+    def history(self):
+        return (self.paths.output_data / "metrics.jsonl").read_text()
+
+
+@pytest.fixture
+def train_here(tmp_path, monkeypatch):
+    """Run the one rank of a job in this process; `stop_after` steps SIGTERM comes."""
+
+    def train(paths, stop_after=None):
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        interrupt = Interrupt() if stop_after is None else AfterSteps(stop_after)
+        monkeypatch.setattr(program, "listening", lambda: contextlib.nullcontext(interrupt))
+        program.run(read_training_job(paths, {}), Ranks(), Path(scratch))
+        return Trained(paths)
+
+    return train
+
+
+@pytest.fixture
+def files_of_at_most():
+    """As a full disk does, fail writes beyond so many bytes; Python ignores the signal that comes with it."""
+
+    @contextlib.contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -1,0 +1,108 @@
+import pytest
+from twofold.errors import ConfigError
+from twofold.train.config import TrainingConfig, read_config
+
+DEFAULTS = {
+    "model": "mlp",
+    "task": "auto",
+    "hidden": [256, 256],
+    "dropout": 0.0,
+    "normalize": True,
+    "epochs": 10,
+    "max_steps": 0,
+    "batch_size": 64,
+    "micro_batch_size": 0,
+    "learning_rate": 0.001,
+    "weight_decay": 0.0,
+    "warmup_steps": 0,
+    "schedule": "constant",
+    "grad_clip": 0.0,
+    "precision": "fp32",
+    "compile": False,
+    "seed": 0,
+    "eval_every": 1,
+    "patience": 0,
+    "checkpoint_every": 0,
+    "parallel": "auto",
+    "processes_per_host": 0,
+}
+"""As the README promises them: a change of one is a change for every user."""
+
+WRONG = {
+    "model": ["resnet", 1, "", None],
+    "task": ["cluster", 0],
+    "hidden": ["a", "64,b", [0], [-1], 0, "1.5"],
+    "dropout": [-0.1, 1, "x", float("nan")],
+    "normalize": ["maybe", 2],
+    "epochs": [0, -1, 1.5, "ten", None, float("nan"), float("inf")],
+    "max_steps": [-1, "x"],
+    "batch_size": [0, -8, 2.5, [64]],
+    "micro_batch_size": [-1, 0.5],
+    "learning_rate": [0, -0.1, "fast", float("nan"), float("inf")],
+    "weight_decay": [-1, float("inf")],
+    "warmup_steps": [-1],
+    "schedule": ["step", True],
+    "grad_clip": [-1, float("nan")],
+    "precision": ["fp8", 32],
+    "compile": ["perhaps"],
+    "seed": [-1, 2**63, 1.5],
+    "eval_every": [0],
+    "patience": [-1],
+    "checkpoint_every": [-1],
+    "parallel": ["fsdp"],
+    "processes_per_host": [-1],
+}
+
+
+def test_defaults_are_as_promised():
+    assert read_config({}).model_dump() == DEFAULTS
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_named_with_its_hyperparameter(name, value):
+    with pytest.raises(ConfigError) as caught:
+        read_config({name: value})
+    text = str(caught.value)
+    assert text.startswith(f"Hyperparameter {name!r} is {value!r}. ")
+    assert text.endswith(f"Change {name!r}.")
+
+
+def test_every_hyperparameter_has_wrong_values_here():
+    assert WRONG.keys() == TrainingConfig.model_fields.keys()
+
+
+@pytest.mark.parametrize(("name", "value"), DEFAULTS.items())
+def test_a_value_may_come_as_a_string(name, value):
+    """The SDK's quoting leaves a string a string where the caller meant one."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    assert getattr(read_config({name: text}), name) == value
+
+
+@pytest.mark.parametrize("value", [[64, 32], "64,32", "64, 32", "64 32", ["64", "32"]])
+def test_widths_come_in_many_ways(value):
+    assert read_config({"hidden": value}).hidden == [64, 32]
+
+
+def test_one_width_is_a_list_of_one():
+    assert read_config({"hidden": 64}).hidden == [64]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("epoch", "epochs"),
+        ("batchsize", "batch_size"),
+        ("lr", "learning_rate"),
+        ("num_epochs", "epochs"),
+        ("mini_batch_size", "batch_size"),
+        ("learning-rate", "learning_rate"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_one(wrong, right):
+    with pytest.raises(ConfigError, match=f"Unknown hyperparameter '{wrong}'. Did you mean '{right}'"):
+        read_config({wrong: 1})
+
+
+def test_a_name_like_none_gets_the_whole_list():
+    with pytest.raises(ConfigError, match=r"Known: batch_size, checkpoint_every, .*weight_decay. Rename it or leave"):
+        read_config({"zzz": 1})

@@ -1,0 +1,97 @@
+import sys
+from pathlib import Path
+
+import pytest
+from twofold.contract.cluster import Cluster
+from twofold.contract.hyperparameters import Hyperparameters
+from twofold.contract.job import TrainingJob
+from twofold.contract.paths import Paths
+from twofold.errors import ConfigError, PlatformError
+from twofold.train.config import TrainingConfig
+from twofold.train.launch import plan_launch, processes_per_host, wait_for_hosts
+
+TWO = Cluster(hosts=("a-host", "b-host"), current_host="b-host", interface="eth7")
+
+
+def job(cluster=None, **framework):
+    return TrainingJob(
+        paths=Paths(Path("/nowhere")),
+        cluster=cluster or Cluster(),
+        hyperparameters=Hyperparameters(framework=framework),
+    )
+
+
+def launch(cluster=None, *, cpus=4, gpus=0, environ=None, **settings):
+    return plan_launch(
+        job(cluster), TrainingConfig(**settings), environ or {}, cpus=cpus, gpus=gpus, directory=Path("/scratch")
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_toolkit", "gpus", "expected"),
+    [(0, None, 0, 1), (0, None, 8, 8), (2, None, 8, 2), (0, 4, 8, 4), (3, 4, 8, 3), (0, "four", 8, 8)],
+)
+def test_processes_are_as_asked_for_else_one_a_gpu(asked, of_toolkit, gpus, expected):
+    framework = {} if of_toolkit is None else {"sagemaker_mpi_num_of_processes_per_host": of_toolkit}
+    assert processes_per_host(job(**framework), TrainingConfig(processes_per_host=asked), gpus) == expected
+
+
+def test_one_host_meets_on_loopback_at_any_free_port():
+    found = launch(processes_per_host=2)
+    assert found.argv[:4] == [sys.executable, "-P", "-m", "twofold.train.agent"]
+    assert {"--nproc-per-node=2", "--standalone", "--local-addr=localhost"} < set(found.argv)
+    assert found.argv[-2:] == ["-m", "twofold.train.program"]
+    assert found.environ["GLOO_SOCKET_IFNAME"] == "lo"
+
+
+def test_several_hosts_meet_at_the_first_by_name():
+    found = launch(TWO)
+    assert {"--nnodes=2", "--node-rank=1", "--master-addr=a-host", "--master-port=7777"} < set(found.argv)
+    assert "--standalone" not in found.argv
+    assert found.environ["GLOO_SOCKET_IFNAME"] == found.environ["NCCL_SOCKET_IFNAME"] == "eth7"
+
+
+def test_an_interface_that_is_not_there_is_left_to_gloo():
+    assert "GLOO_SOCKET_IFNAME" not in launch(Cluster(hosts=("a", "b"), current_host="a")).environ
+
+
+@pytest.mark.parametrize(("cpus", "processes", "threads"), [(8, 2, "4"), (1, 2, "1"), (7, 2, "3"), (4, 1, "4")])
+def test_ranks_share_the_cores(cpus, processes, threads):
+    assert launch(cpus=cpus, processes_per_host=processes).environ["OMP_NUM_THREADS"] == threads
+
+
+def test_the_users_environment_is_handed_on_and_wins():
+    found = launch(environ={"OMP_NUM_THREADS": "3", "MINE": "x", "PYTHONSAFEPATH": ""})
+    assert (found.environ["OMP_NUM_THREADS"], found.environ["MINE"]) == ("3", "x")
+    assert found.environ["PYTHONSAFEPATH"] == "1"
+
+
+def test_more_ranks_than_samples_in_a_batch_are_refused():
+    assert launch(TWO, batch_size=4, processes_per_host=2)
+    with pytest.raises(ConfigError, match=r"batch_size is 3, over 4 ranks \(2 hosts x 2 processes\).*raise"):
+        launch(TWO, batch_size=3, processes_per_host=2)
+
+
+def test_parallel_none_is_for_one_rank():
+    assert launch(parallel="none")
+    with pytest.raises(ConfigError, match="parallel is 'none' on 2 ranks"):
+        launch(parallel="none", processes_per_host=2)
+
+
+def test_names_are_waited_for_with_growing_pauses():
+    pauses, answers = [], iter([False, False, True, True])
+
+    def resolve(_host):
+        if not next(answers):
+            raise OSError(-2, "Name or service not known")
+
+    wait_for_hosts(["a", "b"], resolve=resolve, wait=pauses.append)
+    assert pauses == [0.1, 0.2]
+
+
+def test_a_name_that_never_resolves_ends_the_wait():
+    def resolve(_host):
+        raise OSError(-2, "Name or service not known")
+
+    with pytest.raises(PlatformError, match=r"Host 'algo-7' did not resolve within 0 s .*security group"):
+        wait_for_hosts(["algo-7"], timeout_s=0, resolve=resolve)
