@@ -3,8 +3,8 @@
     age,city,income       ->   {"age": float32[n], "city": ["Bern", ...], "income": float32[n]}
     41,"Bern",5.5
 
-A first line is a header when no field of it is a number, empty or there twice; `csv` has numbers in every line. Which
-columns are text is decided once, by the first lines of a file, and holds for the rest of it.
+A first line is a header when each field of it has a letter, none is a number and none is there twice; `csv` has numbers
+in every line. Which columns are text is decided once, by the first lines of a file, and holds for the rest of it.
 """
 
 import csv as standard
@@ -34,7 +34,7 @@ def header(data: bytes) -> list[str] | None:
     except (UnicodeDecodeError, FormatError):
         return None
     names = [field.strip() for field in fields]
-    odd = any(not name or csv.is_number(name) or not name.isprintable() for name in names)
+    odd = any(csv.is_number(name) or not _is_name(name) for name in names)
     return None if odd or len(set(names)) < len(names) else names
 
 
@@ -84,6 +84,11 @@ def encode(columns: Columns) -> bytes:
     quoted = [[_quoted(value) for value in column] for column in columns.values()]
     lines = [",".join(map(_quoted, columns)), *map(",".join, zip(*quoted, strict=True))]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _is_name(text: str) -> bool:
+    """Whether a field could be a name: it has a letter, and nothing that separates columns in other dialects."""
+    return text.isprintable() and ";" not in text and any(map(str.isalpha, text))
 
 
 def _rows(data: bytes, columns: int, first_line: int) -> list[list[str]]:

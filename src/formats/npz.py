@@ -9,7 +9,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from . import npy
+from .rows import Columns
 
 MAGIC = b"PK\x03\x04"
 MAX_UNPACKED = 1 << 30
@@ -93,6 +94,13 @@ def decode(buffer: NDArray[np.uint8], *, checksums: bool = False) -> dict[str, N
         ) from error
     _check_rows(arrays)
     return arrays
+
+
+def blocks(buffer: NDArray[np.uint8], rows: int = 1 << 14) -> Iterator[Columns]:
+    """Read a file in blocks of `rows`, the last one shorter; raises as `decode`."""
+    arrays = decode(buffer)
+    for first in range(0, len(next(iter(arrays.values()))), rows):
+        yield {name: array[first : first + rows] for name, array in arrays.items()}
 
 
 def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:

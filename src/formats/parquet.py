@@ -53,11 +53,14 @@ class Parquet:
         Raises:
             FormatError: broken, a null, a type that no model takes; names column and row, from 0 in the file.
         """
-        parts = list(self.batches(number, self.group_rows[number] or 1, columns))
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return _joined(list(self._batches(number, max(1, self.group_rows[number]), columns)))
 
-    def batches(self, number: int, rows: int, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-        """Read a row group in batches of `rows`, the last one shorter; raises as `group`."""
+    def batches(self, rows: int = 1 << 14, columns: Sequence[str] | None = None) -> Iterator[Columns]:
+        """Read all row groups in turn in batches of `rows`, the last one of each group shorter; raises as `group`."""
+        for number in range(len(self.group_rows)):
+            yield from self._batches(number, rows, columns)
+
+    def _batches(self, number: int, rows: int, columns: Sequence[str] | None) -> Iterator[Columns]:
         names = _chosen(self.columns, columns)
         first = sum(self.group_rows[:number])
         try:
@@ -224,8 +227,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _joined(parts: list[Columns]) -> Columns:
     """Batches of one row group as one; Arrow cuts a group where its text grows beyond what one batch can hold."""
-    if not parts:
-        return {}
+    if len(parts) < 2:
+        return parts[0] if parts else {}
     joined: Columns = {}
     for name in parts[0]:
         columns = [part[name] for part in parts]

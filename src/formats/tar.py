@@ -85,6 +85,17 @@ def encode_member(name: str, data: bytes | memoryview) -> bytes:
     return extra + _header(path[:100], min(len(data), (8 << 30) - 1), b"0") + _padded(data)
 
 
+def is_header(block: bytes) -> bool:
+    """Whether a block is the header of a member: its checksum says so."""
+    if len(block) < BLOCK or not block[0]:
+        return False
+    try:
+        _check([block], [0])
+    except FormatError:
+        return False
+    return True
+
+
 def _hop(view: memoryview) -> Iterator[_Found]:
     """Go from header to header, by sizes alone, and yield them chunk by chunk."""
     position, end, closed = 0, len(view), False

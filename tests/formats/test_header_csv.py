@@ -21,6 +21,10 @@ DATA = b'41,"Bern, BE",5.5\r\n 7 ,"a ""b""",1e3\n3,,-.5\n\n'
         (b"age,\n", None),
         (b"age,age\n", None),
         (b"nan,x\n", None),
+        (b"age;city\n", None),
+        (b"1;2;3\n", None),
+        (b"age\tcity\n", None),
+        (b"1 1:2\n", None),
         (b"", None),
         (b'"a\nb",c\n', None),
         (b"\xff,a\n", None),
@@ -28,7 +32,7 @@ DATA = b'41,"Bern, BE",5.5\r\n 7 ,"a ""b""",1e3\n3,,-.5\n\n'
         (b"a" * (1 << 21), None),
     ],
 )
-def test_a_first_line_is_a_header_when_nothing_in_it_is_a_number(line, names):
+def test_a_first_line_is_a_header_when_every_field_could_be_a_name(line, names):
     assert header_csv.header(line) == names
 
 

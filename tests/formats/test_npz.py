@@ -45,6 +45,12 @@ def test_stored_arrays_share_the_memory_of_the_file():
     assert np.shares_memory(npz.decode(buffer)["features"], buffer)
 
 
+def test_blocks_are_pieces_of_all_arrays():
+    blocks = list(npz.blocks(saved(**ARRAYS), 3))
+    assert [len(block["label"]) for block in blocks] == [3, 1]
+    np.testing.assert_array_equal(np.concatenate([block["order"] for block in blocks]), ARRAYS["order"])
+
+
 def test_what_is_written_numpy_reads_and_it_depends_on_nothing_else():
     data = npz.encode(ARRAYS)
     assert data == npz.encode(dict(ARRAYS))
