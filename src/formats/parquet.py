@@ -53,14 +53,10 @@ class Parquet:
         Raises:
             FormatError: broken, a null, a type that no model takes; names column and row, from 0 in the file.
         """
-        return _joined(list(self._batches(number, max(1, self.group_rows[number]), columns)))
+        return _joined(list(self.batches(number, max(1, self.group_rows[number]), columns)))
 
-    def batches(self, rows: int = 1 << 14, columns: Sequence[str] | None = None) -> Iterator[Columns]:
-        """Read all row groups in turn in batches of `rows`, the last one of each group shorter; raises as `group`."""
-        for number in range(len(self.group_rows)):
-            yield from self._batches(number, rows, columns)
-
-    def _batches(self, number: int, rows: int, columns: Sequence[str] | None) -> Iterator[Columns]:
+    def batches(self, number: int, rows: int, columns: Sequence[str] | None = None) -> Iterator[Columns]:
+        """Read a row group in batches of `rows`, the last one shorter; raises as `group`."""
         names = _chosen(self.columns, columns)
         first = sum(self.group_rows[:number])
         try:
