@@ -31,6 +31,8 @@ MAX_PIXELS = 1 << 26
 """Largest image decoded, width times height: 201 MB as RGB."""
 MAX_SCANS = 500
 """Most passes of a progressive JPEG, libjpeg-turbo's own advice: each costs time for all pixels and few bytes."""
+MAX_SCANNED = 1 << 31
+"""Most pixels of all scans of a JPEG together."""
 
 _JPEG = b"\xff\xd8\xff"
 _SCAN = b"\xff\xda"
@@ -115,7 +117,7 @@ def _fast_shape(data: bytes | memoryview) -> tuple[int, int, int] | None:
     except ValueError:
         return None
     _check_size(width, height)
-    _check_scans(data)
+    _check_scans(data, width * height)
     return (height, width, 3) if colours in {"YCbCr", "Gray", "RGB"} else None
 
 
@@ -124,7 +126,7 @@ def _decode_by_pillow(data: bytes | memoryview) -> Pixels:
         with Image.open(io.BytesIO(data), formats=KINDS) as image:
             _check_size(*image.size)
             if image.format in {"JPEG", "MPO"}:
-                _check_scans(data)
+                _check_scans(data, image.width * image.height)
             return _rgb(image)
     except FormatError:
         raise
@@ -168,12 +170,13 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _check_scans(data: bytes | memoryview) -> None:
+def _check_scans(data: bytes | memoryview, pixels: int) -> None:
     """Count the marker that starts a scan; compressed data never hold it, since 0xFF in them is followed by 0."""
     scans = bytes(data).count(_SCAN)
-    if scans > MAX_SCANS:
+    most = min(MAX_SCANS, MAX_SCANNED // max(1, pixels))
+    if scans > most:
         raise FormatError(
-            f"The JPEG has {scans} scans, expected at most {MAX_SCANS}. It is built to waste time; write it anew."
+            f"The JPEG has {scans} scans, expected at most {most} for its size. It is built to waste time; write it anew."
         )
 
 

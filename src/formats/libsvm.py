@@ -53,13 +53,13 @@ def decode(data: bytes, width: int, *, first_line: int = 1) -> dict[str, Rows]:
 
 
 def blocks(data: bytes, width: int, *, first_line: int = 1) -> Iterator[dict[str, Rows]]:
-    """Read as `decode` does, a quarter of a megabyte of text at a time: dense rows may be far larger than their text."""
+    """Read as `decode` does, a quarter of a megabyte of text at a time: dense rows may be far larger than that."""
     for block, line in _blocks(data, first_line):
         labels, row, index, value = _entries(block, line, width)
         if len(labels) * width > MAX_VALUES:
             raise FormatError(
-                f"line {line}: {len(labels)} rows of {width} values are more than {MAX_VALUES} values at once. Data this "
-                f"sparse do not fit a dense model: reduce the features."
+                f"line {line}: {len(labels)} rows of {width} values are more than {MAX_VALUES} values at once. Data "
+                f"this sparse do not fit a dense model: reduce the features."
             )
         features = np.zeros((len(labels), width), np.float32)
         features[row, index - 1] = value
