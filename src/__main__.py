@@ -12,20 +12,27 @@ from .contract.paths import Paths
 from .errors import ConfigError
 
 
-def asked_for(paths: Paths) -> str | None:
+PREPARE_VARIABLE = "PREPARE_FORMAT"
+"""Variable of a processing job that asks for `prepare` and says which format it shall write."""
+
+
+def asked_for(paths: Paths, environ: Mapping[str, str]) -> str | None:
     """Find out from the mounted tree which verb is asked for; None where nothing is mounted.
 
     SDK v3 starts a training container in local mode without a command, and processing jobs have none by design.
 
     Raises:
-        ConfigError: a processing job that names no command of its own.
+        ConfigError: a processing job that names no command of its own and has no variable for `prepare`.
     """
     if paths.config.is_dir():
         return "train"
     if paths.processing_config.is_dir():
+        if environ.get(PREPARE_VARIABLE):
+            return "prepare"
         raise ConfigError(
             "This is a processing job without a command. Expected ContainerEntrypoint, e.g. ['python3', "
-            "'/opt/ml/processing/input/code/script.py']: name one in the job."
+            "'/opt/ml/processing/input/code/script.py'], or PREPARE_FORMAT=recordio in Environment to have the input "
+            "prepared: name one in the job."
         )
     if paths.model.is_dir() and any(paths.model.iterdir()):
         return "serve"
@@ -42,6 +49,7 @@ def main(context: click.Context) -> None:
     The verbs of the platform are commands of their own:
       train    run the training job under /opt/ml
       serve    answer /ping and /invocations for the model under /opt/ml/model
+      prepare  turn a table, a folder of images or a dataset into shards for training
     """  # noqa: D301 - the escape is click's mark for lines that stay as they are
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -50,10 +58,10 @@ def main(context: click.Context) -> None:
 @main.command()
 @click.pass_context
 def auto(context: click.Context) -> None:
-    """Do what the tree under /opt/ml asks for: train, serve, or say how to ask."""
+    """Do what the tree under /opt/ml asks for: train, serve, prepare, or say how to ask."""
     paths = Paths.from_environ(os.environ)
     try:
-        verb = asked_for(paths)
+        verb = asked_for(paths, os.environ)
     except ConfigError as error:
         text = outcome.failure_text(error)
         outcome.write_message(paths, text)
