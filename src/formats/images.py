@@ -176,7 +176,8 @@ def _check_scans(data: bytes | memoryview, pixels: int) -> None:
     most = min(MAX_SCANS, MAX_SCANNED // max(1, pixels))
     if scans > most:
         raise FormatError(
-            f"The JPEG has {scans} scans, expected at most {most} for its size. It is built to waste time; write it anew."
+            f"The JPEG has {scans} scans, expected at most {most} for its size. It is built to waste time: write "
+            f"it anew."
         )
 
 
