@@ -10,7 +10,7 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 
 
-class Stopped(Exception):  # noqa: N818  nothing went wrong
+class Stopped(Exception):
     """Nobody wants any more what is being waited for."""
 
 

@@ -1,17 +1,16 @@
 """One reader of a pipe for all ranks of a host: local rank 0 reads it and passes the others their records.
 
     pass n   rank 0  FIFO <channel>_<n> --> records --> its own share
-                        |-- Unix socket --> share of local rank 1        one connection for each pass, so that a pass
-                        |-- Unix socket --> share of local rank 2        which all ranks leave early leaves nothing behind
+                        |-- Unix socket --> share of local rank 1
+                        |-- Unix socket --> share of local rank 2
 
-Messages on the socket: kind, number of records, number of the first, its byte, length; then the records' ends and bytes.
+Each pass has its own connections, so one that all ranks leave early leaves nothing behind in them.
 """
 
 import select
 import socket
 import struct
 import time
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,42 +18,15 @@ from typing import Protocol
 
 from ..errors import ConfigError, DataError, PlatformError
 from .ahead import Stop
-from .fifo import WAIT_SECONDS, Fifo
-from .framing import Framing, choose
+from .fifo import Fifo
+from .framing import Framing
+from .peer import BEGIN, END, RECORDS, Peer, Pipe, read_block
 from .record_stream import Block, RecordStream
 
 _HELLO = struct.Struct("<II")
-_MESSAGE = struct.Struct("<BIqqQ")
-_RECORDS, _END, _DATA_ERROR, _PLATFORM_ERROR = range(4)
 _MAX_PATH = 107
 _HEAD_BYTES = 64
 _PAUSE = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipe:
-    """A channel in Pipe mode."""
-
-    stem: Path
-    """FIFO of pass n is this with `_<n>` after it."""
-    content_type: str | None = None
-    record_wrapper: str = "None"
-    attributes: tuple[str, ...] = ()
-    """Names of an augmented manifest's attributes; empty for other channels."""
-    wait_seconds: float = WAIT_SECONDS
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"Channel {self.stem.name!r}"
-
-    def fifo(self, number: int) -> Path:
-        """FIFO of a pass."""
-        return self.stem.with_name(f"{self.stem.name}_{number}")
-
-    def framing(self, head: bytes) -> Framing:
-        """How its records stand in it."""
-        return choose(self.content_type, self.record_wrapper, head, self.attributes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,33 +50,41 @@ class Feed(Protocol):
     def blocks(self, number: int, skip: int, stop: Stop) -> Iterator[tuple[Framing, Block]]:
         """Yield this rank's records of each step of pass `number`, after `skip` steps."""
 
+    def close(self) -> None:
+        """Give back what is held between passes."""
+
 
 class Reader:
     """Local rank 0: reads the FIFO and serves the other ranks."""
 
-    def __init__(self, pipe: Pipe, shares: Shares, address: Path | None) -> None:
-        """Take where to listen; None without other ranks.
+    def __init__(self, pipe: Pipe, shares: Shares, address: Path | None, *, drop_last: bool = False) -> None:
+        """Take where to listen, None without other ranks, and whether a short last step is left out.
 
         Raises:
             ConfigError: the address is too long for a socket.
         """
-        self._pipe, self._shares = pipe, shares
+        self._pipe, self._shares, self._drop_last = pipe, shares, drop_last
         self._listener = _listen(address, len(shares.borders)) if address else None
 
     def blocks(self, number: int, skip: int, stop: Stop) -> Iterator[tuple[Framing, Block]]:
         """Read a pass, and give everybody their share of each step."""
         peers = self._accept(number, stop)
+        least = self._shares.records if self._drop_last else 1
         try:
-            for framing, block in self._read(number, skip, stop):
-                for rank, peer in peers.items():
-                    peer.send_block(framing, block.part(*self._shares.of(rank, len(block.stops))))
-                yield framing, block.part(*self._shares.of(0, len(block.stops)))
+            with Fifo(self._pipe.fifo(number), stop, wait_seconds=self._pipe.wait_seconds) as fifo:
+                head, framing, stream = self._begin(fifo)
+                for peer in peers.values():
+                    peer.send(BEGIN, head)
+                stream.skip(skip * self._shares.records)
+                while len((block := stream.take(self._shares.records)).stops) >= least:
+                    for rank, peer in peers.items():
+                        peer.send_block(block.part(*self._shares.of(rank, len(block.stops))))
+                    yield framing, block.part(*self._shares.of(0, len(block.stops)))
             for peer in peers.values():
-                peer.send(_END, 0, 0, 0, b"")
-        except (DataError, PlatformError) as error:
-            kind = _DATA_ERROR if isinstance(error, DataError) else _PLATFORM_ERROR
+                peer.send(END)
+        except (DataError, ConfigError, PlatformError) as error:
             for peer in peers.values():
-                peer.send_last(kind, str(error).encode())
+                peer.send_last(error)
             raise
         finally:
             for peer in peers.values():
@@ -115,28 +95,26 @@ class Reader:
         if self._listener:
             self._listener.close()
 
-    def _read(self, number: int, skip: int, stop: Stop) -> Iterator[tuple[Framing, Block]]:
-        with Fifo(self._pipe.fifo(number), stop, wait_seconds=self._pipe.wait_seconds) as fifo:
-            head = bytearray()
-            while len(head) < _HEAD_BYTES and (chunk := fifo.read()):
-                head += chunk
-            framing = self._pipe.framing(bytes(head[:_HEAD_BYTES]))
-            first = [bytes(head)] if head else []
-            stream = RecordStream(lambda: first.pop() if first else fifo.read(), framing, self._pipe.name)
-            stream.skip(skip * self._shares.records)
-            while (block := stream.take(self._shares.records)).stops:
-                yield framing, block
+    def _begin(self, fifo: Fifo) -> tuple[bytes, Framing, RecordStream]:
+        """Read enough to know how records stand in a pass."""
+        start = bytearray()
+        while len(start) < _HEAD_BYTES and (chunk := fifo.read()):
+            start += chunk
+        framing = self._pipe.framing(bytes(start[:_HEAD_BYTES]))
+        first = [bytes(start)] if start else []
+        stream = RecordStream(lambda: first.pop() if first else fifo.read(), framing, self._pipe.name)
+        return bytes(start[:_HEAD_BYTES]), framing, stream
 
-    def _accept(self, number: int, stop: Stop) -> dict[int, "_Peer"]:
+    def _accept(self, number: int, stop: Stop) -> dict[int, "Peer"]:
         """Wait for all other ranks of the host to begin this pass."""
-        peers: dict[int, _Peer] = {}
+        peers: dict[int, Peer] = {}
         while self._listener and len(peers) < len(self._shares.borders) - 1:
             if not stop.wait(self._listener.fileno(), select.POLLIN, self._pipe.wait_seconds):
                 raise PlatformError(
                     f"{self._pipe.name}: {len(peers) + 1} of {len(self._shares.borders)} ranks of this host began pass "
                     f"{number} in {self._pipe.wait_seconds:g} s. Expected all: look at the logs of the others."
                 )
-            peer = _Peer(self._listener.accept()[0], self._pipe, stop)
+            peer = Peer(self._listener.accept()[0], self._pipe, stop)
             rank, theirs = _HELLO.unpack(peer.receive(_HELLO.size))
             if theirs != number:
                 raise PlatformError(f"{self._pipe.name}: local rank {rank} is at pass {theirs}, rank 0 at {number}.")
@@ -153,20 +131,12 @@ class Listener:
 
     def blocks(self, number: int, skip: int, stop: Stop) -> Iterator[tuple[Framing, Block]]:  # noqa: ARG002
         """Receive a pass; local rank 0 knows how many steps are skipped."""
-        reader = _Peer(self._connect(stop), self._pipe, stop)
+        reader = Peer(self._connect(stop), self._pipe, stop)
         try:
             reader.send_bytes(_HELLO.pack(self._local_rank, number))
-            framing: Framing | None = None
-            while True:
-                kind, records, first_record, first_byte, size = _MESSAGE.unpack(reader.receive(_MESSAGE.size))
-                content = reader.receive(size)
-                if kind == _END:
-                    return
-                if kind != _RECORDS:
-                    raise (DataError if kind == _DATA_ERROR else PlatformError)(content.decode())
-                framing = framing or self._pipe.framing(content[:_HEAD_BYTES])
-                stops = array("q", content[_HEAD_BYTES : _HEAD_BYTES + 8 * records])
-                yield framing, Block(content[_HEAD_BYTES + 8 * records :], stops, first_record, first_byte)
+            framing = self._pipe.framing(reader.expect(BEGIN)[1])
+            while (message := reader.expect(RECORDS, END))[0].kind == RECORDS:
+                yield framing, read_block(*message)
         finally:
             reader.close()
 
@@ -189,3 +159,18 @@ class Listener:
                 stop.pause(_PAUSE)
             else:
                 return connection
+
+
+def _listen(address: Path, ranks: int) -> socket.socket:
+    if len(str(address).encode()) > _MAX_PATH:
+        raise ConfigError(
+            f"{address} is too long for a socket. Expected at most {_MAX_PATH} bytes: use a shorter folder."
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(address))
+        listener.listen(ranks)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{address} cannot be listened at ({error}). Expected a new folder for each job.") from error
+    return listener
