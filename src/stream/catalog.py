@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,9 @@ from .shards import IndexedShard, LayoutShard, Shard
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file by which its kind is recognised."""
+_HEADS = (1 << 12, 1 << 16, 1 << 20)
+"""Bytes of a file in which its first record is looked for, one after the other."""
+_LOOKED_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def open_dataset(
     kind = _kind(files, channel, content_type)
     if kind is Kind.IMAGE:
         return Dataset(channel, [ImageFolder(channel, files, threads)], on_bad_record=on_bad_record)
-    opened = _open_files(kind, files, channel, host, maps, threads)
+    opened = _open_files(kind, files, channel, host=host, maps=maps, threads=threads)
     filled = [shard for shard in opened if shard.records]
     if not filled:
         raise DataError(f"Channel {channel!r}: {len(files)} files without one record in {folder}.")
@@ -132,7 +134,7 @@ def _kind(files: list[File], channel: str, content_type: str | None) -> Kind:
 
 
 def _open_files(
-    kind: Kind, files: list[File], channel: str, host: Host, maps: Maps, threads: Executor | None
+    kind: Kind, files: list[File], channel: str, *, host: Host, maps: Maps, threads: Executor | None
 ) -> list[Shard]:
     """Open files one by one, after one process of the host has derived what all need."""
     try:
@@ -169,7 +171,7 @@ def _open_file(kind: Kind, file: File, host: Host, maps: Maps, threads: Executor
     if kind is Kind.TAR:
         return TarShard(file, maps, threads)
     if kind in tables.KINDS:
-        return _open_table(file, tables.derived(_derived_path(kind, file, host)), maps, threads)
+        return _open_table(kind, file, tables.derived(_derived_path(kind, file, host)), maps, threads)
     found = _layout(kind, file, maps)
     if found is not None:
         return LayoutShard(file, found, maps)
@@ -178,27 +180,40 @@ def _open_file(kind: Kind, file: File, host: Host, maps: Maps, threads: Executor
     return IndexedShard(file, maps, known or reading.index(maps.map(file)), reading.decode, threads)
 
 
-def _open_table(file: File, derived: Path | None, maps: Maps, threads: Executor | None) -> Shard:
+def _open_table(kind: Kind, file: File, derived: Path | None, maps: Maps, threads: Executor | None) -> Shard:
     if derived is None:
         return LayoutShard(file, Layout(0, 1, 0, {}), maps)
     content = File(file.name, derived, derived.stat().st_size)
     if derived.suffix == ".npy":
-        return LayoutShard(content, tables.read_layout(derived), maps)
-    return IndexedShard(content, maps, tables.line_index(maps.map(content)), tables.decode_line, threads)
+        return LayoutShard(content, tables.read_layout(derived), maps, first_line=tables.FIRST_LINE.get(kind))
+    lines = tables.line_index(maps.map(content))
+    return IndexedShard(content, maps, lines, tables.decode_line, threads, first_line=tables.FIRST_LINE.get(kind))
 
 
 def _layout(kind: Kind, file: File, maps: Maps) -> Layout | None:
-    """Layout of a file of one stride; a few records are looked at, the others when they are read."""
-    buffer = maps.map(file)
-    found = _RECORDS[kind].layout(memoryview(buffer[: 1 << 20]), file.size) if file.size else None  # type: ignore[arg-type]
-    if found is None or not found.records:
-        return found
-    try:
-        for record in {0, found.records // 3, found.records * 2 // 3, found.records - 1}:
-            found.verify(buffer, record, record + 1)
-    except FormatError:
+    """Layout of a file of one stride, by its first record and its size; the others are checked when they are read.
+
+    A few records are looked at here. Most of them must fit, not all: a damaged record is to be found and named by
+    whoever reads it, not to make a file of one stride look like one of any size.
+    """
+    if not file.size:
         return None
-    return found
+    buffer = maps.map(file)
+    heads = (memoryview(buffer[:size]) for size in _HEADS if size < file.size * len(_HEADS))  # type: ignore[arg-type]
+    found = next((found for head in heads if (found := _RECORDS[kind].layout(head, file.size)) is not None), None)
+    if found is None or (not found.certain and not found.fits(buffer)):
+        return None
+    records = {found.records * part // _LOOKED_AT for part in range(_LOOKED_AT)}
+    fitting = sum(_fits(found, buffer, record) for record in records)
+    return found if fitting * 2 > len(records) or not found.records else None
+
+
+def _fits(layout: Layout, buffer: Buffer, record: int) -> bool:
+    try:
+        layout.verify(buffer, record, record + 1)
+    except FormatError:
+        return False
+    return True
 
 
 def _prepared(file: File, manifest: index.Manifest, records: int, maps: Maps, threads: Executor | None) -> Shard:

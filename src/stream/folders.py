@@ -17,6 +17,8 @@ from .shards import BadRecords, Read, read_samples
 class TarShard:
     """A WebDataset archive: members of one base name are a sample."""
 
+    first_line: int | None = None
+
     def __init__(self, file: File, maps: Maps, threads: Executor | None) -> None:
         self.name = file.name
         self._file, self._maps, self._threads = file, maps, threads
@@ -36,6 +38,8 @@ class TarShard:
 
 class ImageFolder:
     """Images in folders named after their class; a class's number is its place in the sorted names."""
+
+    first_line: int | None = None
 
     def __init__(self, channel: str, files: list[File], threads: Executor | None) -> None:
         """Take the files of a channel.

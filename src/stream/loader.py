@@ -178,6 +178,9 @@ class StreamingLoader:
     def _read(self, block: Block, read: Callable[[], Read]) -> list[tuple[Batch, Positions]]:
         ids, ends = block.sample_ids, np.cumsum(block.counts)
         columns, kept = read()
+        if not columns and len(self.dataset):
+            # This rank has no share of the block: fields and shapes are those of any sample.
+            columns = {name: column[:0] for name, column in self.dataset.read(np.zeros(1, dtype=np.int64))[0].items()}
         if kept is not None:
             ids, ends = ids[kept], np.searchsorted(kept, ends)
         tensors: Batch = {name: self._tensor(column) for name, column in columns.items()}

@@ -31,6 +31,8 @@ class Shard(Protocol):
     records: int
     record_bytes: float
     """Mean size of a decoded record: what reading ahead costs."""
+    first_line: int | None
+    """Line of the file on which record 0 stands, where records are lines."""
 
     def read(self, rows: Positions, bad: "BadRecords") -> Read:
         """Read records `[n]`; broken ones that are skipped are missing from the columns."""
@@ -63,9 +65,11 @@ class BadRecords:
 class LayoutShard:
     """Records of one stride: a batch is one gather from the map. Structure is checked once, just ahead of use."""
 
-    def __init__(self, file: File, layout: Layout, maps: Maps, *, checksums: bool = True) -> None:
+    def __init__(
+        self, file: File, layout: Layout, maps: Maps, *, checksums: bool = True, first_line: int | None = None
+    ) -> None:
         self.name, self.records = file.name, layout.records
-        self.record_bytes = float(layout.stride)
+        self.record_bytes, self.first_line = float(layout.stride), first_line
         self._file, self._layout, self._maps = file, layout, maps
         self._checksums = checksums
         self._chunk = max(1, _CHECKED_BYTES // max(layout.stride, 1))
@@ -117,8 +121,10 @@ class IndexedShard:
         index: Index,
         decode: Callable[[memoryview], Sample],
         threads: Executor | None,
+        *,
+        first_line: int | None = None,
     ) -> None:
-        self.name = file.name
+        self.name, self.first_line = file.name, first_line
         self._file, self._maps, self._decode, self._threads = file, maps, decode, threads
         self._index = index
         self.records = len(self._index.starts)

@@ -27,8 +27,9 @@ from .shards import Columns
 
 KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.LIBSVM, Kind.PARQUET, Kind.JSON_LINES, Kind.NPZ})
 """What is read as a table."""
+FIRST_LINE = {Kind.CSV: 1, Kind.CSV_HEADER: 2, Kind.LIBSVM: 1, Kind.JSON_LINES: 1}
+"""Line on which the first row stands, where rows are lines."""
 _BLOCK_BYTES = 16 << 20
-_BATCH_ROWS = 1 << 16
 
 
 def blocks(kind: Kind, file: File, maps: Maps) -> Iterator[Columns]:
@@ -39,14 +40,13 @@ def blocks(kind: Kind, file: File, maps: Maps) -> Iterator[Columns]:
     """
     buffer = maps.map(file)
     if kind is Kind.PARQUET:
-        source = parquet.open_file(buffer)
-        for number in range(len(source.group_rows)):
-            yield from source.batches(number, _BATCH_ROWS)
+        yield from parquet.open_file(buffer).batches()
     elif kind is Kind.NPZ:
         yield from npz.blocks(buffer)
     elif kind is Kind.LIBSVM:
         width = max((libsvm.width_of(data, first_line=line) for data, line in _lines(file)), default=0)
-        yield from (libsvm.decode(data, width, first_line=line) for data, line in _lines(file))
+        for data, line in _lines(file):
+            yield dict(libsvm.decode(data, width, first_line=line))
     elif kind is Kind.JSON_LINES:
         yield from (jsonl.decode_columns(data, first_line=line) for data, line in _lines(file))
     elif kind is Kind.CSV_HEADER:

@@ -25,6 +25,10 @@ class TrainingConfig(BaseModel):
     """Built-in model."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What the labels mean; auto: classification when all labels are whole numbers of at most 1,000 kinds."""
+    label: str = ""
+    """Field that holds the label; empty: `label`, `target`, `y` or the like, else the first column."""
+    on_bad_record: Literal["stop", "skip"] = "stop"
+    """What to do with a broken record: stop with its place, or skip it and count."""
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = [256, 256]
     """Width of each hidden layer of `mlp`."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

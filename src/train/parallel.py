@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .config import TrainingConfig
 from .ranks import Ranks
-from .stream.loader import Batch
+from .samples import Batch
 from .tasks import Task
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -12,13 +12,13 @@ import torch
 
 from ..contract import logs, outcome
 from ..contract.artifact import Architecture
-from ..contract.channels import Channel
 from ..contract.job import TrainingJob, read_training_job
 from ..contract.paths import Paths
-from ..errors import ConfigError, DataError, TwofoldError
+from ..errors import TwofoldError
 from ..models.standardize import Restore, Standardize
 from ..models.table import build
 from . import reports
+from .channels import open_training, open_validation
 from .checkpoint import Checkpoints
 from .config import TrainingConfig, read_config
 from .export import write_artifact
@@ -26,16 +26,14 @@ from .interrupt import listening
 from .loop import Trainer
 from .parallel import Replica
 from .ranks import Ranks, join
-from .stream.loader import Loader
-from .stream.shards import Shards, open_shards
+from .samples import Loader, Samples
 from .survey import Survey, survey
 from .tasks import Task, check_validation, choose_task
 
 log = logging.getLogger("twofold.train")
 
-TRAINING_CHANNELS = ("training", "train")
-VALIDATION_CHANNELS = ("validation", "val", "test")
-_EVALUATION_BATCH = 4096
+EVALUATION_BATCH = 4096
+"""Samples of a batch that is only measured: no gradient is kept, so it can be large."""
 _ECHO = "another rank or host ended first, look there for the cause"
 
 
@@ -43,8 +41,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     """Train the model of a job, as one rank of many; `scratch` is a folder for as long as the run lasts."""
     config = read_config(job.hyperparameters.user)
     torch.manual_seed(config.seed)
-    training = open_training(job, ranks, scratch)
-    validation = open_validation(job, ranks, training, scratch)
+    training = open_training(job, config, ranks, scratch)
+    validation = open_validation(job, config, ranks, training, scratch)
     facts = survey(training, ranks)
     task = choose_task(config.task, facts, normalize=config.normalize)
     if validation:
@@ -59,8 +57,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         task,
         config,
         ranks,
-        training=Loader(training, config.batch_size, config.seed, ranks.rank, ranks.world),
-        validation=evaluation_loader(validation, ranks) if validation else None,
+        training=Loader(training, config.batch_size, config.seed, ranks),
+        validation=Loader(validation, EVALUATION_BATCH, 0, ranks, shuffle=False) if validation else None,
         output_data=job.paths.output_data,
     )
     checkpoints = open_checkpoints(job, config, architecture, training, ranks)
@@ -70,58 +68,6 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         if ranks.is_first:
             write_artifact(job.paths.model, module, architecture, task, metrics, features=training.features)
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
-
-
-def open_training(job: TrainingJob, ranks: Ranks, scratch: Path) -> Shards:
-    """Open the training channel.
-
-    Raises:
-        DataError: the job has no such channel.
-    """
-    channel = _first(job.channels, TRAINING_CHANNELS)
-    if channel is None:
-        found = ", ".join(sorted(job.channels)) or "none"
-        raise DataError(
-            f"No training channel: the channels of this job are: {found}. Expected one called "
-            f"{' or '.join(map(repr, TRAINING_CHANNELS))}: name it so in fit({{'training': ...}}) or InputDataConfig."
-        )
-    return _open(channel, job, ranks, scratch)
-
-
-def open_validation(job: TrainingJob, ranks: Ranks, training: Shards, scratch: Path) -> Shards | None:
-    """Open the validation channel, if the job has one.
-
-    Raises:
-        DataError: its samples have another number of features.
-    """
-    channel = _first(job.channels, VALIDATION_CHANNELS)
-    if channel is None:
-        return None
-    validation = _open(channel, job, ranks, scratch)
-    if validation.features != training.features:
-        raise DataError(
-            f"Channel {channel.name!r} has {validation.features} features a sample, channel {training.channel!r} has "
-            f"{training.features}. Expected the same columns in both, the label first."
-        )
-    return validation
-
-
-def evaluation_loader(validation: Shards, ranks: Ranks) -> Loader:
-    """Batches of the validation channel in order, large since no gradient is kept."""
-    return Loader(validation, _EVALUATION_BATCH, seed=0, rank=ranks.rank, world=ranks.world, shuffle=False)
-
-
-def _first(channels: Mapping[str, Channel], names: tuple[str, ...]) -> Channel | None:
-    return next((channels[name] for name in names if name in channels), None)
-
-
-def _open(channel: Channel, job: TrainingJob, ranks: Ranks, scratch: Path) -> Shards:
-    if channel.distribution == "ShardedByS3Key" and job.cluster.size > 1:
-        raise ConfigError(
-            f"Channel {channel.name!r} has S3DataDistributionType ShardedByS3Key on {job.cluster.size} hosts. The "
-            f"built-in models read the same data on every host: set distribution to 'FullyReplicated'."
-        )
-    return open_shards(channel, scratch=scratch, parses=ranks.local_rank == 0, barrier=ranks.barrier)
 
 
 def describe(config: TrainingConfig, task: Task, *, features: int) -> Architecture:
@@ -144,7 +90,7 @@ def fit_normalization(module: torch.nn.Module, facts: Survey) -> None:
 
 
 def open_checkpoints(
-    job: TrainingJob, config: TrainingConfig, architecture: Architecture, training: Shards, ranks: Ranks
+    job: TrainingJob, config: TrainingConfig, architecture: Architecture, training: Samples, ranks: Ranks
 ) -> Checkpoints | None:
     """Return the checkpoint folder where the platform has mounted one or the job asks for it."""
     if not (config.checkpoint_every or ranks.any(job.paths.checkpoints.is_dir())):

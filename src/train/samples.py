@@ -1,18 +1,26 @@
-"""Which fields of a sample are its features and which is its label, and both as the matrix that dense models take."""
+"""The samples of a channel as dense models take them: a row of features and a label each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
+from ..stream.dataset import Dataset
+from ..stream.loader import StreamingLoader
 from ..stream.shards import Columns
+from .ranks import Ranks
+
+Rows = NDArray[np.float32]
 
 LABELS = ("label", "labels", "target", "y", "cls", "class")
 """Names that mean the label where the hyperparameter `label` does not say which."""
+_ARRAY = "data"
+_BLOCK_VALUES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +28,11 @@ class Fields:
     """The fields of a channel's samples that training uses."""
 
     label: str
+    """Field of the label; empty where it is the first value of the only field, as in an NPY table."""
     features: tuple[str, ...]
     """Fields whose values, one behind the other, are the features of a sample."""
     width: int
-    """Values of one sample in all of `features`."""
+    """Values of one sample in all of `features`, the label apart."""
 
     def split(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """Features `[n, width]` and labels `[n]` of a batch, float32.
@@ -33,21 +42,26 @@ class Fields:
         """
         parts = [self._matrix(name, batch.get(name)) for name in self.features]
         rows = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        labels = self._matrix(self.label, batch.get(self.label))
+        if self.label:
+            labels = self._matrix(self.label, batch.get(self.label))
+        else:
+            labels, rows = rows[:, :1].contiguous(), rows[:, 1:].contiguous()
         if rows.shape[1] != self.width or labels.shape[1] != 1:
             raise DataError(
-                f"Samples have {rows.shape[1]} features and {labels.shape[1]} labels. Expected {self.width} and 1, as in the "
-                f"first sample of the training channel."
+                f"Samples have {rows.shape[1]} features and {labels.shape[1]} labels. Expected {self.width} and 1, as "
+                f"in the first sample of the training channel."
             )
         return rows, labels[:, 0]
 
     def _matrix(self, name: str, column: Any) -> Tensor:  # noqa: ANN401 - a batch holds what the data holds
         if column is None:
-            raise DataError(f"A sample has no field {name!r}. Expected the fields of the training channel in every sample.")
+            raise DataError(
+                f"A sample has no field {name!r}. Expected the fields of the training channel in every sample."
+            )
         if not isinstance(column, Tensor):
             raise DataError(
-                f"Field {name!r} differs in shape from sample to sample, or is no number. Expected as many numbers in every "
-                f"sample: resize images and pad lists with `prepare` or before it, or leave the field out."
+                f"Field {name!r} differs in shape from sample to sample, or is no number. Expected as many numbers in "
+                f"every sample: resize images and pad lists with `prepare` or before it, or leave the field out."
             )
         return column.reshape(len(column), -1).to(torch.float32)
 
@@ -64,18 +78,130 @@ def choose_fields(sample: Columns, label: str, channel: str) -> Fields:
         ConfigError: there is no such field.
         DataError: no number to learn from.
     """
-    numeric = [name for name, column in sample.items() if isinstance(column, np.ndarray) and column.dtype.kind in "biuf"]
+    numeric = [
+        name for name, column in sample.items() if isinstance(column, np.ndarray) and column.dtype.kind in "biuf"
+    ]
     if label and label not in numeric:
         raise ConfigError(
-            f"label is {label!r}; the numeric fields of channel {channel!r} are: {', '.join(numeric) or 'none'}. Set 'label' to "
-            f"one of them."
+            f"label is {label!r}; the numeric fields of channel {channel!r} are: {', '.join(numeric) or 'none'}. Set "
+            f"'label' to one of them."
         )
+    if numeric == [_ARRAY] and not label:
+        return Fields("", (_ARRAY,), int(np.prod(np.shape(sample[_ARRAY])[1:], dtype=np.int64)) - 1)
     chosen = label or next((name for name in LABELS if name in numeric), next(iter(numeric), ""))
     features = tuple(name for name in numeric if name != chosen)
     if not features:
         raise DataError(
-            f"Channel {channel!r} has the fields {', '.join(sample) or 'none'}, of which {len(numeric)} hold numbers. Expected a "
-            f"label and at least one field of features."
+            f"Channel {channel!r} has the fields {', '.join(sample) or 'none'}, of which {len(numeric)} hold numbers. "
+            f"Expected a label and at least one field of features."
         )
     width = sum(int(np.prod(np.shape(sample[name])[1:], dtype=np.int64)) for name in features)
     return Fields(chosen, features, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one rank sees of one global batch."""
+
+    step: int
+    """Number of the global batch in its epoch, from 0."""
+    rows: Tensor
+    """Features `[n, features]` float32; n can be 0 where a short last batch leaves nothing for this rank."""
+    labels: Tensor
+    """Labels `[n]` float32 as they stand in the data."""
+    global_count: int
+    """Samples of the global batch over all ranks, the divisor of its mean loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbouring samples."""
+
+    rows: Rows
+    """Samples `[n, 1 + features]`, label first."""
+    first: int
+    """Id of the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of a channel."""
+
+    dataset: Dataset
+    fields: Fields
+
+    @property
+    def channel(self) -> str:
+        """Name of the channel."""
+        return self.dataset.channel
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(self.dataset)
+
+    @property
+    def features(self) -> int:
+        """Values of one sample, the label apart."""
+        return self.fields.width
+
+    def gather(self, sample_ids: NDArray[np.int64]) -> Rows:
+        """Samples `[n, 1 + features]`, label first, in the order of `sample_ids` `[n]`."""
+        columns, _ = self.dataset.read(sample_ids)
+        rows, labels = self.fields.split(as_tensors(columns))
+        return torch.cat([labels[:, None], rows], dim=1).numpy()
+
+    def blocks(self, first: int = 0, stride: int = 1, block_values: int = _BLOCK_VALUES) -> Iterator[Block]:
+        """Every `stride`-th block of samples from block `first` on: one rank's share of one pass over everything."""
+        size = max(block_values // (1 + self.features), 1)
+        for start in range(first * size, self.samples, stride * size):
+            yield Block(self.gather(np.arange(start, min(start + size, self.samples))), start)
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Batches of a channel for one rank of many."""
+
+    samples: Samples
+    batch_size: int
+    """Samples of a global batch, over all ranks."""
+    seed: int
+    ranks: Ranks
+    shuffle: bool = True
+
+    def steps(self, epoch: int) -> int:
+        """Global batches of an epoch."""
+        return self._streaming().plan(epoch).steps
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from `first_step` on; starting late costs nothing."""
+        streaming = self._streaming()
+        streaming.epoch, streaming.step = epoch, first_step
+        plan = streaming.plan(epoch)
+        for step, batch in enumerate(streaming, start=first_step):
+            rows, labels = self.samples.fields.split(batch)
+            yield Batch(step=step, rows=rows, labels=labels, global_count=plan.count(step))
+
+    def _streaming(self) -> StreamingLoader:
+        return StreamingLoader(
+            self.samples.dataset,
+            self.batch_size,
+            seed=self.seed,
+            shuffle=self.shuffle,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+        )
+
+
+def as_tensors(columns: Columns) -> dict[str, Any]:
+    """Turn the numeric columns of a batch into tensors that share their memory."""
+    return {
+        name: torch.from_numpy(column) if isinstance(column, np.ndarray) and column.dtype.kind in "biuf" else column
+        for name, column in columns.items()
+    }
+
+
+def open_samples(dataset: Dataset, label: str) -> Samples:
+    """Take a dataset as rows with labels, by the fields of its first sample."""
+    columns, _ = dataset.read(np.zeros(1, dtype=np.int64))
+    return Samples(dataset, choose_fields(columns, label, dataset.channel))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..formats.rows import first_not_finite
 from .ranks import Ranks
-from .stream.shards import Block, Shards
+from .samples import Block, Samples
 
 MAX_LABEL = 100_000
 """Highest whole-numbered label that is counted; above it labels are taken for quantities."""
@@ -28,19 +28,19 @@ class Survey:
     """All labels in order if they are whole numbers from 0 to `MAX_LABEL`, else None."""
 
 
-def survey(shards: Shards, ranks: Ranks) -> Survey:
+def survey(samples: Samples, ranks: Ranks) -> Survey:
     """Look at every sample once; each rank takes its share, in blocks.
 
     Raises:
         DataError: a value that is not finite.
     """
-    columns = 1 + shards.features
+    columns = 1 + samples.features
     # Sums of squares around a value near the mean do not cancel; the first sample is such a value for every rank.
-    origin = np.nan_to_num(shards.gather(np.zeros(1, dtype=np.int64))[0].astype(np.float64))
+    origin = np.nan_to_num(samples.gather(np.zeros(1, dtype=np.int64))[0].astype(np.float64))
     sums = np.zeros((2, columns))
     seen, whole = np.zeros(0, dtype=np.int64), True
-    for block in shards.blocks(ranks.rank, ranks.world):
-        check_finite(block, shards)
+    for block in samples.blocks(ranks.rank, ranks.world):
+        check_finite(block, samples)
         moved = block.rows - origin
         sums += [moved.sum(axis=0), np.square(moved).sum(axis=0)]
         labels = block.rows[:, 0]
@@ -50,9 +50,9 @@ def survey(shards: Shards, ranks: Ranks) -> Survey:
             counts[: len(seen)] += seen
             seen = counts
     totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
-    mean = totals[0] / shards.samples
-    variance = np.maximum(totals[1] / shards.samples - np.square(mean), 0.0)
-    return Survey(shards.samples, mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
+    mean = totals[0] / samples.samples
+    variance = np.maximum(totals[1] / samples.samples - np.square(mean), 0.0)
+    return Survey(samples.samples, mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
 
 
 def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[int, ...] | None:
@@ -64,7 +64,7 @@ def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[in
     return tuple(int(label) for label in ranks.sum(counts).nonzero().flatten())
 
 
-def check_finite(block: Block, shards: Shards) -> None:
+def check_finite(block: Block, samples: Samples) -> None:
     """Refuse values that no mean and no loss can hold.
 
     Raises:
@@ -74,7 +74,7 @@ def check_finite(block: Block, shards: Shards) -> None:
     if place is not None:
         row, column = place
         raise DataError(
-            f"{shards.place(block.shard, block.first_row + row)}: "
+            f"{samples.dataset.place(block.first + row)}: "
             f"{'the label (column 1)' if column == 0 else f'feature {column} (column {column + 1})'} is "
             f"{block.rows[place]} as float32. Expected finite numbers: fill in or drop such records."
         )
