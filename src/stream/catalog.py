@@ -143,8 +143,8 @@ def _open_files(
                 _derive(kind, file, host, maps)
     except FormatError as error:
         raise DataError(f"Channel {channel!r}, file {file.name}: {error}") from error
-    finally:
-        host.barrier()
+    # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
+    host.barrier()
     try:
         return [_open_file(kind, file, host, maps, threads) for file in files]
     except FormatError as error:

@@ -30,6 +30,7 @@ KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.LIBSVM, Kind.PARQUET, Kind.JS
 FIRST_LINE = {Kind.CSV: 1, Kind.CSV_HEADER: 2, Kind.LIBSVM: 1, Kind.JSON_LINES: 1}
 """Line on which the first row stands, where rows are lines."""
 _BLOCK_BYTES = 16 << 20
+_BATCH_ROWS = 1 << 14
 
 
 def blocks(kind: Kind, file: File, maps: Maps) -> Iterator[Columns]:
@@ -40,7 +41,9 @@ def blocks(kind: Kind, file: File, maps: Maps) -> Iterator[Columns]:
     """
     buffer = maps.map(file)
     if kind is Kind.PARQUET:
-        yield from parquet.open_file(buffer).batches()
+        source = parquet.open_file(buffer)
+        for number in range(len(source.group_rows)):
+            yield from source.batches(number, _BATCH_ROWS)
     elif kind is Kind.NPZ:
         yield from npz.blocks(buffer)
     elif kind is Kind.LIBSVM:
