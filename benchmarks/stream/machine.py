@@ -27,6 +27,13 @@ class Failed(Exception):
     """A child did not give a result."""
 
 
+def environ(work: Path) -> dict[str, str]:
+    """What a child sees of the environment: no settings of this machine, caches below `work`, no network."""
+    home = work.resolve() / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "HF_HUB_OFFLINE": "1"}
+
+
 def run(command: list[str], environ: dict[str, str], timeout: float) -> Run:
     """Run a child that prints JSON last, and watch its memory.
 

@@ -55,14 +55,11 @@ class Bench:
         Raises:
             machine.Failed: the child has failed.
         """
-        home = self.work / "home"
-        home.mkdir(parents=True, exist_ok=True)
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "HF_HUB_OFFLINE": "1"}
         command = [str(self.python(entry)), str(CHILD), do, "--module", entry.module, "--loader", entry.loader]
         command += ["--options", json.dumps(entry.options), "--case", case.name, "--records", str(case.records)]
         command += ["--source", str(self.folder(case, "source")), "--data", str(self.folder(case, entry.folder))]
         command += ["--seconds", str(seconds), "--warm-up", str(self.warm_up)]
-        return machine.run(command, environ, timeout)
+        return machine.run(command, machine.environ(self.work), timeout)
 
     def prepare(self, entry: Entry, case: Case) -> None:
         """Write the data of an entry unless they are there."""

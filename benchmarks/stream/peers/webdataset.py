@@ -1,4 +1,4 @@
-"""webdataset: tar shards; shards and a buffer of samples shuffled, batched in the pipeline as its documentation says."""
+"""webdataset: tar shards; shards and a buffer of samples shuffled, batched in the pipeline as documented."""
 
 from collections.abc import Iterable
 from pathlib import Path
