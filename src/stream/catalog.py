@@ -12,8 +12,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import DataError, FormatError
 from ..formats import aialgs, npy, recordio, sniff, tfrecord
 from ..formats.layout import Buffer, Index, Layout, Sample
@@ -29,6 +27,7 @@ HEAD_BYTES = 1 << 16
 _HEADS = (1 << 12, 1 << 16, 1 << 20)
 """Bytes of a file in which its first record is looked for, one after the other."""
 _LOOKED_AT = 8
+_EMPTY = Layout(0, 1, 0, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ def open_dataset(
     host: Host,
     content_type: str | None = None,
     on_bad_record: str = "stop",
+    may_be_empty: bool = False,
     threads: Executor | None = None,
 ) -> Dataset:
     """Open everything below a folder, or one file, as a dataset.
@@ -85,33 +85,39 @@ def open_dataset(
         host: who parses and indexes.
         content_type: what the channel says it holds; without it the content decides.
         on_bad_record: `stop` at a broken record, or `skip` it and count.
+        may_be_empty: whether no record at all is fine, as where other hosts have the others.
         threads: for decoding records one by one.
 
     Raises:
         DataError: no file, files of several kinds, or one that nothing here reads.
     """
-    maps = Maps()
     manifest = index.read(folder) if folder.is_dir() else None
-    if manifest is not None:
-        files = [File(entry.name, folder / entry.name, entry.bytes) for entry in manifest.shards]
-        shards = [
-            _prepared(file, manifest, entry.records, maps, threads)
-            for file, entry in zip(files, manifest.shards, strict=True)
-        ]
-        return Dataset(channel, [shard for shard in shards if shard.records], on_bad_record=on_bad_record)
-    files = list_files(folder)
-    if not files:
+    files = list_files(folder) if manifest is None else []
+    if manifest is None and not files and not may_be_empty:
         raise DataError(
             f"Channel {channel!r} is empty: no file in {folder}. Likely causes: the S3 prefix of the channel has no "
             f"objects or misses its last '/'; the channel has another name; the role may not read the bucket."
         )
-    kind = _kind(files, channel, content_type)
-    if kind is Kind.IMAGE:
-        return Dataset(channel, [ImageFolder(channel, files, threads)], on_bad_record=on_bad_record)
-    opened = _open_files(kind, files, channel, host=host, maps=maps, threads=threads)
-    filled = [shard for shard in opened if shard.records]
-    if not filled:
-        raise DataError(f"Channel {channel!r}: {len(files)} files without one record in {folder}.")
+    kind = _kind(files, channel, content_type) if files else None
+    opening = _Opening(channel, host, Maps(), threads)
+    if kind and host.leads:
+        for file in files:
+            opening.derive(kind, file)
+    # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
+    host.barrier()
+    if manifest is not None:
+        shards: list[Shard] = [opening.prepared(entry, manifest, folder) for entry in manifest.shards]
+    elif kind is Kind.IMAGE:
+        shards = [ImageFolder(channel, files, threads)]
+    else:
+        shards = [opening.open(kind, file) for file in files if kind]
+    filled: list[Shard] = [shard for shard in shards if shard.records]
+    if not filled and not may_be_empty:
+        raise DataError(
+            f"Channel {channel!r}: no record in its files ({len(files)}, such as "
+            f"{files[0].name if files else folder}). Expected one sample a line or record: put "
+            f"data there, or another S3 prefix into the job."
+        )
     return Dataset(channel, filled, on_bad_record=on_bad_record)
 
 
@@ -133,79 +139,93 @@ def _kind(files: list[File], channel: str, content_type: str | None) -> Kind:
     return next(iter(kinds))
 
 
-def _open_files(
-    kind: Kind, files: list[File], channel: str, *, host: Host, maps: Maps, threads: Executor | None
-) -> list[Shard]:
-    """Open files one by one, after one process of the host has derived what all need."""
-    try:
-        if host.leads:
-            for file in files:
-                _derive(kind, file, host, maps)
-    except FormatError as error:
-        raise DataError(f"Channel {channel!r}, file {file.name}: {error}") from error
-    # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
-    host.barrier()
-    try:
-        return [_open_file(kind, file, host, maps, threads) for file in files]
-    except FormatError as error:
-        raise DataError(f"Channel {channel!r}: {error}") from error
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What every file of a channel is opened with."""
 
+    channel: str
+    host: Host
+    maps: Maps
+    threads: Executor | None
 
-def _derive(kind: Kind, file: File, host: Host, maps: Maps) -> None:
-    """Write what is derived from a file to the scratch folder, unless it is there."""
-    target = _derived_path(kind, file, host)
-    if tables.derived(target) or not file.size:
-        return
-    if kind in tables.KINDS:
-        tables.derive(kind, file, maps, target)
-    elif kind in _RECORDS and _layout(kind, file, maps) is None:
-        host.scratch.mkdir(parents=True, exist_ok=True)
-        index.write_index(target, _RECORDS[kind].index(maps.map(file)))
+    def derive(self, kind: Kind, file: File) -> None:
+        """Write what is derived from a file to the scratch folder for all processes of the host, unless it is there."""
+        target = self._derived_path(kind, file)
+        if not file.size or tables.derived(target):
+            return
+        try:
+            if kind in tables.KINDS:
+                tables.derive(kind, file, self.maps, target)
+            elif kind in _RECORDS and self._layout(kind, file) is None:
+                self.host.scratch.mkdir(parents=True, exist_ok=True)
+                index.write_index(target.with_suffix(".npy"), _RECORDS[kind].index(self.maps.map(file)))
+        except FormatError as error:
+            raise self._located(file, error) from error
 
+    def open(self, kind: Kind, file: File) -> Shard:
+        """Open a file."""
+        try:
+            if kind is Kind.TAR:
+                return TarShard(file, self.maps, self.threads)
+            if kind in tables.KINDS:
+                return self._table(kind, file)
+            layout = self._layout(kind, file)
+            if layout is not None or not file.size:
+                return LayoutShard(file, layout or _EMPTY, self.maps)
+            return self._indexed(kind, file, self._derived_path(kind, file).with_suffix(".npy"))
+        except FormatError as error:
+            raise self._located(file, error) from error
 
-def _derived_path(kind: Kind, file: File, host: Host) -> Path:
-    return host.scratch / f"{tables.cached_name(file, kind.value)}.npy"
+    def prepared(self, entry: index.ShardEntry, manifest: index.Manifest, folder: Path) -> Shard:
+        """Open a shard of a dataset that has its index beside it; with a layout the file itself is not touched yet."""
+        file, kind = File(entry.name, folder / entry.name, entry.bytes), Kind(manifest.format)
+        if manifest.layout is not None:
+            return LayoutShard(file, manifest.layout.layout(entry.records), self.maps)
+        try:
+            if kind is Kind.TAR:
+                return TarShard(file, self.maps, self.threads)
+            return self._indexed(kind, file, index.index_path(file.path))
+        except FormatError as error:
+            raise self._located(file, error) from error
 
+    def _indexed(self, kind: Kind, file: File, known: Path) -> Shard:
+        reading = _RECORDS[kind]
+        found = index.read_index(known) or reading.index(self.maps.map(file))
+        return IndexedShard(file, self.maps, found, reading.decode, self.threads)
 
-def _open_file(kind: Kind, file: File, host: Host, maps: Maps, threads: Executor | None) -> Shard:
-    if kind is Kind.TAR:
-        return TarShard(file, maps, threads)
-    if kind in tables.KINDS:
-        return _open_table(kind, file, tables.derived(_derived_path(kind, file, host)), maps, threads)
-    found = _layout(kind, file, maps)
-    if found is not None:
-        return LayoutShard(file, found, maps)
-    known = index.read_index(_derived_path(kind, file, host)) if file.size else Index(*np.zeros((2, 0), dtype=np.int64))
-    reading = _RECORDS[kind]
-    return IndexedShard(file, maps, known or reading.index(maps.map(file)), reading.decode, threads)
+    def _table(self, kind: Kind, file: File) -> Shard:
+        derived = tables.derived(self._derived_path(kind, file))
+        if derived is None:
+            return LayoutShard(file, _EMPTY, self.maps)
+        content, first_line = File(file.name, derived, derived.stat().st_size), tables.FIRST_LINE.get(kind)
+        if derived.suffix == ".npy":
+            return LayoutShard(content, tables.read_layout(derived), self.maps, first_line=first_line)
+        lines = tables.line_index(self.maps.map(content))
+        return IndexedShard(content, self.maps, lines, tables.decode_line, self.threads, first_line=first_line)
 
+    def _layout(self, kind: Kind, file: File) -> Layout | None:
+        """Layout of a file of one stride, by its first record and its size; the others are checked as they are read.
 
-def _open_table(kind: Kind, file: File, derived: Path | None, maps: Maps, threads: Executor | None) -> Shard:
-    if derived is None:
-        return LayoutShard(file, Layout(0, 1, 0, {}), maps)
-    content = File(file.name, derived, derived.stat().st_size)
-    if derived.suffix == ".npy":
-        return LayoutShard(content, tables.read_layout(derived), maps, first_line=tables.FIRST_LINE.get(kind))
-    lines = tables.line_index(maps.map(content))
-    return IndexedShard(content, maps, lines, tables.decode_line, threads, first_line=tables.FIRST_LINE.get(kind))
+        A few records are looked at here. Most of them must fit, not all: a damaged record is to be found and named by
+        whoever reads it, not to make a file of one stride look like one of any size.
+        """
+        if not file.size:
+            return None
+        buffer = self.maps.map(file)
+        heads = (memoryview(buffer[:size]) for size in _HEADS if size < file.size * len(_HEADS))  # type: ignore[arg-type]
+        found = next((found for head in heads if (found := _RECORDS[kind].layout(head, file.size)) is not None), None)
+        if found is None or (not found.certain and not found.fits(buffer)):
+            return None
+        records = {found.records * part // _LOOKED_AT for part in range(_LOOKED_AT)}
+        fitting = sum(_fits(found, buffer, record) for record in records)
+        return found if fitting * 2 > len(records) or not found.records else None
 
+    def _derived_path(self, kind: Kind, file: File) -> Path:
+        """Where what is derived from a file lies, but for its suffix."""
+        return self.host.scratch / tables.cached_name(file, kind.value)
 
-def _layout(kind: Kind, file: File, maps: Maps) -> Layout | None:
-    """Layout of a file of one stride, by its first record and its size; the others are checked when they are read.
-
-    A few records are looked at here. Most of them must fit, not all: a damaged record is to be found and named by
-    whoever reads it, not to make a file of one stride look like one of any size.
-    """
-    if not file.size:
-        return None
-    buffer = maps.map(file)
-    heads = (memoryview(buffer[:size]) for size in _HEADS if size < file.size * len(_HEADS))  # type: ignore[arg-type]
-    found = next((found for head in heads if (found := _RECORDS[kind].layout(head, file.size)) is not None), None)
-    if found is None or (not found.certain and not found.fits(buffer)):
-        return None
-    records = {found.records * part // _LOOKED_AT for part in range(_LOOKED_AT)}
-    fitting = sum(_fits(found, buffer, record) for record in records)
-    return found if fitting * 2 > len(records) or not found.records else None
+    def _located(self, file: File, error: FormatError) -> DataError:
+        return DataError(f"Channel {self.channel!r}, file {file.name}: {error}")
 
 
 def _fits(layout: Layout, buffer: Buffer, record: int) -> bool:
@@ -214,14 +234,3 @@ def _fits(layout: Layout, buffer: Buffer, record: int) -> bool:
     except FormatError:
         return False
     return True
-
-
-def _prepared(file: File, manifest: index.Manifest, records: int, maps: Maps, threads: Executor | None) -> Shard:
-    """Open a shard of a dataset that has its index beside it; the file itself is not touched yet."""
-    kind = Kind(manifest.format)
-    if manifest.layout is not None:
-        return LayoutShard(file, manifest.layout.layout(records), maps)
-    if kind is Kind.TAR:
-        return TarShard(file, maps, threads)
-    known = index.read_index(index.index_path(file.path))
-    return IndexedShard(file, maps, known or _RECORDS[kind].index(maps.map(file)), _RECORDS[kind].decode, threads)

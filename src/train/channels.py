@@ -58,27 +58,27 @@ def _first(channels: Mapping[str, Channel], names: tuple[str, ...]) -> Channel |
 
 
 def _open(channel: Channel, job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratch: Path) -> Samples:
-    _check_source(channel, job)
+    _check_source(channel)
+    # A channel of one instance group has no folder on the hosts of the others, and a host can be left without objects.
+    sharded = job.cluster.size > 1 and (
+        channel.distribution == "ShardedByS3Key" or not ranks.all(channel.path.exists())
+    )
     dataset = open_dataset(
         channel.path,
         channel=channel.name,
         host=Host(scratch / channel.name, leads=ranks.local_rank == 0, barrier=ranks.barrier),
         content_type=channel.content_type,
         on_bad_record=config.on_bad_record,
+        may_be_empty=sharded,
         threads=ThreadPoolExecutor(machine.cpus(), thread_name_prefix="twofold-decode"),
     )
-    return open_samples(dataset, config.label)
+    return open_samples(dataset, config.label, ranks, sharded=sharded)
 
 
-def _check_source(channel: Channel, job: TrainingJob) -> None:
+def _check_source(channel: Channel) -> None:
     """Refuse what the built-in models do not read, rather than train on the wrong samples."""
     if channel.mode == "Pipe":
         raise ConfigError(
             f"Channel {channel.name!r} has TrainingInputMode Pipe. The built-in models read File and FastFile: set "
             f"input_mode to 'File' or 'FastFile'."
-        )
-    if channel.distribution == "ShardedByS3Key" and job.cluster.size > 1:
-        raise ConfigError(
-            f"Channel {channel.name!r} has S3DataDistributionType ShardedByS3Key on {job.cluster.size} hosts. The "
-            f"built-in models read the same data on every host: set distribution to 'FullyReplicated'."
         )

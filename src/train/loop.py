@@ -42,7 +42,7 @@ class Trainer:
         self.progress = Progress()
         self._output_data = output_data
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
-        epoch_steps = training.steps(0)
+        epoch_steps = training.steps()
         self._total_steps = min(epoch_steps * config.epochs, config.max_steps or math.inf)
 
     def fit(self, checkpoints: Checkpoints | None, interrupt: Interrupt) -> dict[str, float]:
@@ -127,7 +127,7 @@ class Trainer:
             metrics |= self._evaluate(self.validation)
         self._check_finite(metrics)
         progress.closed = progress.step
-        if progress.epoch_step >= self.training.steps(progress.epoch):
+        if progress.epoch_step >= self.training.steps():
             progress.epoch, progress.epoch_step, progress.epoch_sums = number, 0, [0.0, 0.0, 0.0]
         if self.ranks.is_first:
             publish(metrics, epoch=number, step=progress.step, samples_per_s=speed)

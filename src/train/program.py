@@ -46,7 +46,7 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     facts = survey(training, ranks)
     task = choose_task(config.task, facts, normalize=config.normalize)
     if validation:
-        check_validation(validation, task, ranks)
+        check_validation(validation, task)
     log.info("%d samples of %d features: %s with %s", training.samples, training.features, task.name, config.model)
     architecture = describe(config, task, features=training.features)
     module = build(architecture.name, architecture.arguments)
@@ -57,8 +57,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         task,
         config,
         ranks,
-        training=Loader(training, config.batch_size, config.seed, ranks),
-        validation=Loader(validation, EVALUATION_BATCH, 0, ranks, shuffle=False) if validation else None,
+        training=Loader(training, config.batch_size, config.seed),
+        validation=Loader(validation, EVALUATION_BATCH, 0, shuffle=False) if validation else None,
         output_data=job.paths.output_data,
     )
     checkpoints = open_checkpoints(job, config, architecture, training, ranks)

@@ -22,6 +22,8 @@ class Ranks:
     """Number among the ranks of this host."""
     world: int = 1
     """Number of all ranks."""
+    local_world: int = 1
+    """Number of the ranks of this host, the same on every host."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     """Where this rank computes."""
 
@@ -29,6 +31,16 @@ class Ranks:
     def is_first(self) -> bool:
         """Whether this rank writes what the job writes once."""
         return self.rank == 0
+
+    @property
+    def host(self) -> int:
+        """Number of this rank's host."""
+        return self.rank // self.local_world
+
+    @property
+    def hosts(self) -> int:
+        """Number of all hosts."""
+        return self.world // self.local_world
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over all ranks, in place; every rank gets the same result."""
@@ -42,19 +54,23 @@ class Ranks:
             return flag
         return bool(self.sum(torch.tensor([int(flag)], device=self.device)).item())
 
-    def broadcast(self, content: bytes | None) -> bytes | None:
-        """Hand what the first rank has, bytes or nothing, to every rank."""
+    def all(self, flag: bool) -> bool:
+        """Tell whether the flag is set on every rank."""
+        return not self.any(not flag)
+
+    def broadcast(self, content: bytes | None, source: int = 0) -> bytes | None:
+        """Hand what one rank has, bytes or nothing, to every rank."""
         if self.world == 1:
             return content
         size = torch.tensor([-1 if content is None else len(content)], device=self.device)
-        dist.broadcast(size, src=0)
+        dist.broadcast(size, src=source)
         if size.item() < 0:
             return None
         data = torch.empty(int(size.item()), dtype=torch.uint8)
         if content is not None:
             data.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
         data = data.to(self.device)
-        dist.broadcast(data, src=0)
+        dist.broadcast(data, src=source)
         return data.cpu().numpy().tobytes()
 
     def barrier(self) -> None:
@@ -71,7 +87,13 @@ def join(environ: Mapping[str, str]) -> Iterator[Ranks]:
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    ranks = Ranks(rank=int(environ.get("RANK", "0")), local_rank=local_rank, world=world, device=device)
+    ranks = Ranks(
+        rank=int(environ.get("RANK", "0")),
+        local_rank=local_rank,
+        world=world,
+        local_world=int(environ.get("LOCAL_WORLD_SIZE", "1")),
+        device=device,
+    )
     if world == 1:
         yield ranks
         return

@@ -1,7 +1,8 @@
 """The samples of a channel as dense models take them: a row of features and a label each."""
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..stream.dataset import Dataset
 from ..stream.loader import StreamingLoader
 from ..stream.shards import Columns
 from .ranks import Ranks
+from .split import Split, split_of
 
 Rows = NDArray[np.float32]
 
@@ -128,7 +130,11 @@ class Samples:
     """The samples of a channel."""
 
     dataset: Dataset
+    """What this host has of them."""
     fields: Fields
+    first: Rows
+    """One sample `[1 + features]`, label first; the same on every rank."""
+    split: Split
 
     @property
     def channel(self) -> str:
@@ -137,8 +143,8 @@ class Samples:
 
     @property
     def samples(self) -> int:
-        """Number of samples."""
-        return len(self.dataset)
+        """Number of samples, over all hosts."""
+        return self.split.samples
 
     @property
     def features(self) -> int:
@@ -151,11 +157,11 @@ class Samples:
         rows, labels = self.fields.split(as_tensors(columns))
         return torch.cat([labels[:, None], rows], dim=1).numpy()
 
-    def blocks(self, first: int = 0, stride: int = 1, block_values: int = _BLOCK_VALUES) -> Iterator[Block]:
-        """Every `stride`-th block of samples from block `first` on: one rank's share of one pass over everything."""
+    def blocks(self, block_values: int = _BLOCK_VALUES) -> Iterator[Block]:
+        """Blocks of samples in order: this rank's share of one pass over everything."""
         size = max(block_values // (1 + self.features), 1)
-        for start in range(first * size, self.samples, stride * size):
-            yield Block(self.gather(np.arange(start, min(start + size, self.samples))), start)
+        for start in range(self.split.rank * size, len(self.dataset), self.split.world * size):
+            yield Block(self.gather(np.arange(start, min(start + size, len(self.dataset)))), start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,31 +172,33 @@ class Loader:
     batch_size: int
     """Samples of a global batch, over all ranks."""
     seed: int
-    ranks: Ranks
     shuffle: bool = True
 
-    def steps(self, epoch: int) -> int:
+    def steps(self) -> int:
         """Global batches of an epoch."""
-        return self._streaming().plan(epoch).steps
+        return self.samples.split.steps(self.batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from `first_step` on; starting late costs nothing."""
-        streaming = self._streaming()
-        streaming.epoch, streaming.step = epoch, first_step
-        plan = streaming.plan(epoch)
-        for step, batch in enumerate(streaming, start=first_step):
-            rows, labels = self.samples.fields.split(batch)
-            yield Batch(step=step, rows=rows, labels=labels, global_count=plan.count(step))
+        split, width = self.samples.split, self.samples.features
+        batches = self._own(epoch, first_step)
+        for step in range(first_step, self.steps()):
+            # Where this host's part has ended, or never was, its ranks still take every step with the others.
+            rows, labels = next(batches, None) or (torch.empty(0, width), torch.empty(0))
+            yield Batch(step=step, rows=rows, labels=labels, global_count=split.count(self.batch_size, step))
 
-    def _streaming(self) -> StreamingLoader:
-        return StreamingLoader(
-            self.samples.dataset,
-            self.batch_size,
-            seed=self.seed,
-            shuffle=self.shuffle,
-            rank=self.ranks.rank,
-            world=self.ranks.world,
+    def _own(self, epoch: int, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield features and labels of this rank's share of each batch, as long as its part has samples."""
+        split = self.samples.split
+        share = split.batch_sizes(self.batch_size)[split.part]
+        if not share:
+            return
+        streaming = StreamingLoader(
+            self.samples.dataset, share, seed=self.seed, shuffle=self.shuffle, rank=split.rank, world=split.world
         )
+        streaming.epoch, streaming.step = epoch, first_step
+        for batch in streaming:
+            yield self.samples.fields.split(batch)
 
 
 def as_tensors(columns: Columns) -> dict[str, Any]:
@@ -201,7 +209,22 @@ def as_tensors(columns: Columns) -> dict[str, Any]:
     }
 
 
-def open_samples(dataset: Dataset, label: str) -> Samples:
-    """Take a dataset as rows with labels, by the fields of its first sample."""
+def open_samples(dataset: Dataset, label: str, ranks: Ranks, *, sharded: bool) -> Samples:
+    """Take a dataset as rows with labels; call it on every rank.
+
+    Fields are chosen by the first sample of the first host that has any, so that a host without data knows them too.
+    """
+    split = split_of(len(dataset), ranks, sharded=sharded, channel=dataset.channel)
+    source = next(part for part, size in enumerate(split.sizes) if size) * ranks.local_world
+    own = _describe_first(dataset, label) if ranks.rank == source else None
+    told = json.loads(ranks.broadcast(own, source) or b"{}")
+    fields = Fields(told["label"], tuple(told["features"]), told["width"])
+    return Samples(dataset, fields, np.array(told["first"], dtype=np.float32), split)
+
+
+def _describe_first(dataset: Dataset, label: str) -> bytes:
     columns, _ = dataset.read(np.zeros(1, dtype=np.int64))
-    return Samples(dataset, choose_fields(columns, label, dataset.channel))
+    fields = choose_fields(columns, label, dataset.channel)
+    rows, labels = fields.split(as_tensors(columns))
+    first = torch.nan_to_num(torch.cat([labels, rows[0]])).tolist()
+    return json.dumps({**asdict(fields), "first": first}).encode()

@@ -36,13 +36,13 @@ def survey(samples: Samples, ranks: Ranks) -> Survey:
     """
     columns = 1 + samples.features
     # Sums of squares around a value near the mean do not cancel; the first sample is such a value for every rank.
-    origin = np.nan_to_num(samples.gather(np.zeros(1, dtype=np.int64))[0].astype(np.float64))
-    sums = np.zeros((2, columns))
+    origin = samples.first.astype(np.float64)
+    sums = np.zeros((3, columns))
     seen, whole = np.zeros(0, dtype=np.int64), True
-    for block in samples.blocks(ranks.rank, ranks.world):
+    for block in samples.blocks():
         check_finite(block, samples)
         moved = block.rows - origin
-        sums += [moved.sum(axis=0), np.square(moved).sum(axis=0)]
+        sums += [moved.sum(axis=0), np.square(moved).sum(axis=0), np.full(columns, len(moved))]
         labels = block.rows[:, 0]
         whole = whole and bool(((labels >= 0) & (labels <= MAX_LABEL) & (labels == np.floor(labels))).all())
         if whole:
@@ -50,8 +50,8 @@ def survey(samples: Samples, ranks: Ranks) -> Survey:
             counts[: len(seen)] += seen
             seen = counts
     totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
-    mean = totals[0] / samples.samples
-    variance = np.maximum(totals[1] / samples.samples - np.square(mean), 0.0)
+    mean = totals[0] / totals[2]
+    variance = np.maximum(totals[1] / totals[2] - np.square(mean), 0.0)
     return Survey(samples.samples, mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
 
 

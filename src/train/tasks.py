@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from ..contract.artifact import Task as TaskName
 from ..errors import ConfigError, DataError
-from .ranks import Ranks
 from .samples import Samples
 from .survey import Survey, check_finite
 
@@ -116,13 +115,13 @@ def choose_task(wanted: str, survey: Survey, *, normalize: bool) -> Classificati
     return Classification(classes)
 
 
-def check_validation(validation: Samples, task: Task, ranks: Ranks) -> None:
+def check_validation(validation: Samples, task: Task) -> None:
     """Look for samples that cannot be measured, before hours of training end in them; each rank takes its share.
 
     Raises:
         DataError: a value that is not finite, or a label that training did not have.
     """
-    for block in validation.blocks(ranks.rank, ranks.world):
+    for block in validation.blocks():
         check_finite(block, validation)
         if not isinstance(task, Classification):
             continue
