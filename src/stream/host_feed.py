@@ -64,6 +64,7 @@ class Reader:
             ConfigError: the address is too long for a socket.
         """
         self._pipe, self._shares, self._drop_last = pipe, shares, drop_last
+        self._address = address
         self._listener = _listen(address, len(shares.borders)) if address else None
 
     def blocks(self, number: int, skip: int, stop: Stop) -> Iterator[tuple[Framing, Block]]:
@@ -92,8 +93,9 @@ class Reader:
 
     def close(self) -> None:
         """Stop listening."""
-        if self._listener:
+        if self._listener and self._address:
             self._listener.close()
+            self._address.unlink(missing_ok=True)
 
     def _begin(self, fifo: Fifo) -> tuple[bytes, Framing, RecordStream]:
         """Read enough to know how records stand in a pass."""

@@ -8,8 +8,8 @@ its slots, so batches depend on the pipe's bytes alone. B is
     the slots of the host       on a channel that is divided between hosts (ShardedByS3Key)
 
 Divided hosts have different numbers of records, perhaps none. So that nobody waits in a collective for a rank that has
-gone on, ranks agree before each step: `agree` sums the samples of a step over all ranks, an epoch ends when it is zero,
-and until then a rank without samples yields an empty batch `{}`, with which it takes part in the step.
+gone on, ranks agree before each step: `agree` counts the ranks whose pass has not ended, an epoch ends when there are
+none, and until then a rank without samples yields an empty batch `{}`, with which it takes part in the step.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +50,7 @@ class PipeLoader:
         local_rank: int = 0,
         local_world: int = 1,
         sockets: Path | None = None,
-        agree: Callable[[int], int] = lambda samples: samples,
+        agree: Callable[[int], int] = lambda ranks: ranks,
         attributes: tuple[str, ...] = (),
         drop_last: bool = False,
         pin_memory: bool = False,
@@ -141,26 +141,26 @@ class PipeLoader:
         batches = read_ahead(self._batches(number, stop), _AHEAD, stop)
         try:
             while True:
-                samples, batch = next(batches, (0, {}))
-                if not self._agree(samples):
+                batch = next(batches, None)
+                if not self._agree(int(batch is not None)):
                     break
                 self.step += 1
-                yield batch
+                yield batch or {}
         finally:
             batches.close()
         self.end_epoch()
 
-    def _batches(self, number: int, stop: Stop) -> Iterator[tuple[int, Batch]]:
+    def _batches(self, number: int, stop: Stop) -> Iterator[Batch]:
         for framing, block in self._feed.blocks(number, self.step, stop):
             if not block.stops:
-                yield 0, {}
+                yield {}
                 continue
             try:
                 columns = framing.decode(block.data, block.stops, block.first_record, block.first_byte)
             except (FormatError, DataError) as error:
                 raise DataError(f"{self._pipe.name}: {error}") from error
             batch = {name: self._tensor(column) for name, column in columns.items()}
-            yield len(block.stops), self._transform(batch) if self._transform else batch
+            yield self._transform(batch) if self._transform else batch
 
     def _tensor(self, column: Any) -> Any:  # noqa: ANN401  an array becomes a tensor, a list stays what it is
         if not isinstance(column, np.ndarray) or column.dtype.kind not in "biuf":

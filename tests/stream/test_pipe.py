@@ -1,0 +1,306 @@
+"""Channels in Pipe mode through real FIFOs: writers are threads, other ranks are threads or processes."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twofold.contract.channels import Channel
+from twofold.errors import ConfigError, DataError, PlatformError
+from twofold.formats import aialgs, recordio, tfrecord
+from twofold.stream.ahead import Stop
+from twofold.stream.pipe import Batch, PipeLoader
+
+PROTOBUF, TFRECORD, CSV, JSON_LINES = (
+    "application/x-recordio-protobuf",
+    "application/x-tfrecord",
+    "text/csv",
+    "application/jsonlines",
+)
+
+
+def protobuf(first: int, last: int) -> bytes:
+    return b"".join(
+        aialgs.encode({"features": np.full(4, i, np.float32), "label": np.array([i], np.float32)})
+        for i in range(first, last)
+    )
+
+
+def tfrecords(first: int, last: int) -> bytes:
+    return b"".join(
+        tfrecord.encode({"features": np.full(4, i, np.float32), "label": np.array([i], np.float32)})
+        for i in range(first, last)
+    )
+
+
+def csv_lines(first: int, last: int) -> bytes:
+    return b"".join(b"%d,%d,%d\n" % (i, i, i) for i in range(first, last))
+
+
+def json_lines(first: int, last: int) -> bytes:
+    return b"".join(b'{"label":%d,"features":[%d,%d]}\n' % (i, i, i) for i in range(first, last))
+
+
+class Writer:
+    """Writes bytes into a FIFO as the platform does: from when it is opened until all is written or it is closed."""
+
+    def __init__(self, path: Path, data: bytes, *, piece: int = 1 << 16, make: bool = True) -> None:
+        self.broken = False
+        self._path, self._data, self._piece = path, data, piece
+        if make:
+            os.mkfifo(path)
+        self.thread = threading.Thread(target=self._write, daemon=True)
+        self.thread.start()
+
+    def _write(self) -> None:
+        try:
+            with self._path.open("wb", buffering=0) as fifo:
+                for start in range(0, len(self._data), self._piece):
+                    fifo.write(self._data[start : start + self._piece])
+        except BrokenPipeError:
+            self.broken = True
+
+    def ended(self) -> bool:
+        self.thread.join(10)
+        return not self.thread.is_alive()
+
+
+def channel(folder: Path, content_type: str | None = PROTOBUF, **fields: object) -> Channel:
+    return Channel(name="train", path=folder / "train", mode="Pipe", content_type=content_type, **fields)  # type: ignore[arg-type]
+
+
+def labels(batches: list[Batch]) -> list[list[float]]:
+    return [batch["label"].flatten().tolist() if batch else [] for batch in batches]
+
+
+def steps(total: int, size: int) -> list[list[int]]:
+    return [list(range(start, min(start + size, total))) for start in range(0, total, size)]
+
+
+@pytest.mark.parametrize("piece", [7, 1 << 16])
+@pytest.mark.parametrize(
+    ("content_type", "write"),
+    [
+        (PROTOBUF, protobuf),
+        (TFRECORD, tfrecords),
+        (CSV, csv_lines),
+        (JSON_LINES, json_lines),
+        (None, protobuf),
+        (None, tfrecords),
+        (None, csv_lines),
+        (None, json_lines),
+    ],
+)
+def test_records_come_in_the_order_of_the_pipe(
+    tmp_path: Path, content_type: str | None, write: Callable[[int, int], bytes], piece: int
+) -> None:
+    Writer(tmp_path / "train_0", write(0, 103), piece=piece)
+    batches = list(PipeLoader(channel(tmp_path, content_type), 10))
+    assert labels(batches) == steps(103, 10)
+    assert all((batch["features"] == batch["label"].reshape(-1, 1)).all() for batch in batches)
+
+
+def test_records_of_any_size_are_decoded_one_by_one(tmp_path: Path) -> None:
+    data = b"".join(aialgs.encode({"features": np.zeros(i + 1, np.float32)}) for i in range(5))
+    Writer(tmp_path / "train_0", data)
+    [batch] = PipeLoader(channel(tmp_path), 5)
+    assert [len(row) for row in batch["features"]] == [1, 2, 3, 4, 5]
+
+
+def test_plain_recordio_gives_bytes(tmp_path: Path) -> None:
+    magic = recordio.MAGIC.to_bytes(4, "little")
+    payloads = [b"", b"abc", magic, b"1234" + magic + magic + b"tail"]
+    Writer(tmp_path / "train_0", b"".join(map(recordio.frame, payloads)), piece=3)
+    [batch] = PipeLoader(channel(tmp_path, "application/x-recordio"), 4)
+    assert batch["data"] == payloads
+
+
+def test_wrapper_makes_each_object_one_record(tmp_path: Path) -> None:
+    objects = [b"1,2\n3,4\n", b"5"]
+    Writer(tmp_path / "train_0", b"".join(map(recordio.frame, objects)))
+    [batch] = PipeLoader(channel(tmp_path, CSV, record_wrapper="RecordIO"), 2)
+    assert batch["data"] == objects
+
+
+def test_augmented_manifest_gives_a_sample_for_each_line(tmp_path: Path) -> None:
+    records = [b"image a", b"3", b"dog", b"image b", b"4", b"cat"]
+    Writer(tmp_path / "train_0", b"".join(map(recordio.frame, records)))
+    augmented = channel(tmp_path, "application/x-image", record_wrapper="RecordIO")
+    loader = PipeLoader(augmented, 2, attributes=("image-ref", "label", "name"))
+    [batch] = loader
+    assert batch["image-ref"] == [b"image a", b"image b"]
+    assert batch["label"].tolist() == [3, 4]
+    assert batch["name"] == ["dog", "cat"]
+
+
+def test_csv_without_labels_and_without_a_last_line_feed(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"1,2\n3,4\n5,6")
+    [batch] = PipeLoader(channel(tmp_path, "text/csv; label_size=0"), 4)
+    assert batch["features"].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert "label" not in batch
+
+
+def test_blank_lines_at_the_end_are_no_records(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"1,2\n3,4\n\n \n", piece=1)
+    assert labels(list(PipeLoader(channel(tmp_path, CSV), 1))) == [[1], [3]]
+
+
+def test_each_epoch_opens_the_next_fifo(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", protobuf(0, 5))
+    Writer(tmp_path / "train_1", protobuf(10, 14))
+    loader = PipeLoader(channel(tmp_path), 3)
+    assert labels(list(loader)) == [[0, 1, 2], [3, 4]]
+    assert (loader.epoch, loader.step) == (1, 0)
+    assert labels(list(loader)) == [[10, 11, 12], [13]]
+
+
+def test_fifo_may_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause = Stop.pause
+
+    def make_then_pause(stop: Stop, seconds: float) -> None:
+        if not (tmp_path / "train_0").exists():
+            Writer(tmp_path / "train_0", protobuf(0, 3))
+        pause(stop, seconds)
+
+    monkeypatch.setattr(Stop, "pause", make_then_pause)
+    assert labels(list(PipeLoader(channel(tmp_path), 3))) == [[0, 1, 2]]
+
+
+def test_fifo_that_never_comes(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match=r"train_0 has not appeared in 0\.05 s"):
+        list(PipeLoader(channel(tmp_path), 3, wait_seconds=0.05))
+
+
+def test_writer_that_never_comes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train_0")
+    with pytest.raises(PlatformError, match=r"train_0 has brought nothing for 0\.05 s"):
+        list(PipeLoader(channel(tmp_path), 3, wait_seconds=0.05))
+
+
+def test_pass_without_a_record(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"")
+    loader = PipeLoader(channel(tmp_path), 3)
+    assert list(loader) == []
+    assert loader.epoch == 1
+
+
+def test_leaving_early_tells_the_writer(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "train_0", protobuf(0, 500) * 100)
+    Writer(tmp_path / "train_1", protobuf(50, 53))
+    loader = PipeLoader(channel(tmp_path), 3)
+    batches = iter(loader)
+    assert labels([next(batches), next(batches)]) == [[0, 1, 2], [3, 4, 5]]
+    batches.close()  # type: ignore[attr-defined]
+    assert writer.ended()
+    assert writer.broken
+    assert loader.state_dict()["step"] == 2
+    loader.end_epoch()
+    assert labels(list(loader)) == [[50, 51, 52]]
+
+
+@pytest.mark.parametrize("write", [protobuf, csv_lines])
+def test_resume_skips_what_was_done(tmp_path: Path, write: Callable[[int, int], bytes]) -> None:
+    content_type = PROTOBUF if write is protobuf else CSV
+    (tmp_path / "again").mkdir()
+    Writer(tmp_path / "train_0", write(0, 50))
+    first = PipeLoader(channel(tmp_path, content_type), 4)
+    batches = iter(first)
+    seen = [next(batches) for _ in range(5)]
+    state = first.state_dict()
+    batches.close()  # type: ignore[attr-defined]
+    Writer(tmp_path / "again" / "train_0", write(0, 50), piece=11)
+    second = PipeLoader(channel(tmp_path / "again", content_type), 4)
+    second.load_state_dict(state)
+    assert labels([*seen, *second]) == steps(50, 4)
+
+
+def test_state_of_another_batch_is_refused(tmp_path: Path) -> None:
+    state = PipeLoader(channel(tmp_path), 4).state_dict()
+    with pytest.raises(ConfigError, match="batch_size=4, now it is 5"):
+        PipeLoader(channel(tmp_path), 5).load_state_dict(state)
+
+
+def test_last_short_batch_can_be_left_out(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", protobuf(0, 10))
+    assert labels(list(PipeLoader(channel(tmp_path), 4, drop_last=True))) == steps(8, 4)
+
+
+def test_transform_sees_each_batch(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", protobuf(0, 4))
+    loader = PipeLoader(channel(tmp_path), 2, transform=lambda batch: {"label": batch["label"] * 2})
+    assert labels(list(loader)) == [[0, 2], [4, 6]]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "write"), [(PROTOBUF, protobuf), (TFRECORD, tfrecords)], ids=["protobuf", "tf"]
+)
+@pytest.mark.parametrize("cut", [1, 20])
+def test_end_within_a_record(tmp_path: Path, content_type: str, write: Callable[[int, int], bytes], cut: int) -> None:
+    size = len(write(0, 1))
+    Writer(tmp_path / "train_0", write(0, 8)[:-cut])
+    with pytest.raises(DataError, match=rf"'train', record 7 at byte {7 * size}: the stream ends after {size - cut} b"):
+        list(PipeLoader(channel(tmp_path, content_type), 3))
+
+
+def damaged(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("piece", [13, 1 << 16])
+@pytest.mark.parametrize(
+    ("content_type", "write", "inside", "message"),
+    [
+        (PROTOBUF, protobuf, 0, "RecordIO's magic number"),
+        (TFRECORD, tfrecords, 0, "checksum 0x"),
+        (TFRECORD, tfrecords, 30, "checksum 0x"),
+        (PROTOBUF, protobuf, 8, "at byte 14 of the record"),
+    ],
+)
+def test_damage_is_named_by_record_and_byte(
+    tmp_path: Path, content_type: str, write: Callable[[int, int], bytes], inside: int, message: str, piece: int
+) -> None:
+    size = len(write(0, 1))
+    Writer(tmp_path / "train_0", damaged(write(0, 20), 9 * size + inside), piece=piece)
+    with pytest.raises(DataError, match=rf"'train'.*record 9 at byte {9 * size}: .*{message}"):
+        list(PipeLoader(channel(tmp_path, content_type), 4))
+
+
+def test_text_in_a_line_is_named(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"1,2\n3,4\n5,six\n")
+    with pytest.raises(DataError, match=r"'train': line 3, column 2 is 'six'.*from byte 8 of the stream"):
+        list(PipeLoader(channel(tmp_path, CSV), 2))
+
+
+def test_type_that_no_pipe_has(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"PAR1 and more")
+    with pytest.raises(ConfigError, match="'application/x-parquet' cannot be read in Pipe mode"):
+        list(PipeLoader(channel(tmp_path, "application/x-parquet"), 4))
+
+
+def test_memory_does_not_grow_with_the_pipe(tmp_path: Path) -> None:
+    record = aialgs.encode({"features": np.zeros(16384, np.float32), "label": np.zeros(1, np.float32)})
+    repeated = record * 64
+    path = tmp_path / "train_0"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as fifo:
+            for _ in range(80):
+                fifo.write(repeated)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    before, most, samples = anonymous(), 0, 0
+    for batch in PipeLoader(channel(tmp_path), 64):
+        samples += len(batch["label"])
+        most = max(most, anonymous())
+    assert samples == 64 * 80
+    assert most - before < 100 << 20 < 80 * len(repeated) / 3
+
+
+def anonymous() -> int:
+    """Bytes of this process that are no file's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) << 10
