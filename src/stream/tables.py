@@ -49,7 +49,8 @@ def blocks(kind: Kind, file: File, maps: Maps) -> Iterator[Columns]:
     elif kind is Kind.LIBSVM:
         width = max((libsvm.width_of(data, first_line=line) for data, line in _lines(file)), default=0)
         for data, line in _lines(file):
-            yield dict(libsvm.decode(data, width, first_line=line))
+            for block in libsvm.blocks(data, width, first_line=line):
+                yield {**block}
     elif kind is Kind.JSON_LINES:
         yield from (jsonl.decode_columns(data, first_line=line) for data, line in _lines(file))
     elif kind is Kind.CSV_HEADER:

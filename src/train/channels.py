@@ -3,21 +3,28 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 from ..contract import machine
 from ..contract.channels import Channel
 from ..contract.job import TrainingJob
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..stream.catalog import Host, open_dataset
 from .config import TrainingConfig
+from .piped import PipedSamples
 from .ranks import Ranks
 from .samples import Samples, open_samples
 
+Source: TypeAlias = Samples | PipedSamples
+"""The samples of a channel, in File and FastFile mode or in Pipe mode."""
+
+EVALUATION_BATCH = 4096
+"""Samples of a batch that is only measured: no gradient is kept, so it can be large."""
 TRAINING_CHANNELS = ("training", "train")
 VALIDATION_CHANNELS = ("validation", "val", "test")
 
 
-def open_training(job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratch: Path) -> Samples:
+def open_training(job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratch: Path) -> Source:
     """Open the training channel.
 
     Raises:
@@ -30,12 +37,12 @@ def open_training(job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratc
             f"No training channel: the channels of this job are: {found}. Expected one called "
             f"{' or '.join(map(repr, TRAINING_CHANNELS))}: name it so in fit({{'training': ...}}) or InputDataConfig."
         )
-    return _open(channel, job, config, ranks, scratch)
+    return _open(channel, job, config, ranks, scratch, batch_size=config.batch_size)
 
 
 def open_validation(
-    job: TrainingJob, config: TrainingConfig, ranks: Ranks, training: Samples, scratch: Path
-) -> Samples | None:
+    job: TrainingJob, config: TrainingConfig, ranks: Ranks, training: Source, scratch: Path
+) -> Source | None:
     """Open the validation channel, if the job has one.
 
     Raises:
@@ -44,7 +51,7 @@ def open_validation(
     channel = _first(job.channels, VALIDATION_CHANNELS)
     if channel is None:
         return None
-    validation = _open(channel, job, config, ranks, scratch)
+    validation = _open(channel, job, config, ranks, scratch, batch_size=EVALUATION_BATCH)
     if validation.features != training.features:
         raise DataError(
             f"Channel {channel.name!r} has {validation.features} features a sample, channel {training.channel!r} has "
@@ -57,8 +64,11 @@ def _first(channels: Mapping[str, Channel], names: tuple[str, ...]) -> Channel |
     return next((channels[name] for name in names if name in channels), None)
 
 
-def _open(channel: Channel, job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratch: Path) -> Samples:
-    _check_source(channel)
+def _open(
+    channel: Channel, job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratch: Path, *, batch_size: int
+) -> Source:
+    if channel.mode == "Pipe":
+        return PipedSamples(channel, batch_size, config.label, ranks, scratch)
     # A channel of one instance group has no folder on the hosts of the others, and a host can be left without objects.
     sharded = job.cluster.size > 1 and (
         channel.distribution == "ShardedByS3Key" or not ranks.all(channel.path.exists())
@@ -73,12 +83,3 @@ def _open(channel: Channel, job: TrainingJob, config: TrainingConfig, ranks: Ran
         threads=ThreadPoolExecutor(machine.cpus(), thread_name_prefix="twofold-decode"),
     )
     return open_samples(dataset, config.label, ranks, sharded=sharded)
-
-
-def _check_source(channel: Channel) -> None:
-    """Refuse what the built-in models do not read, rather than train on the wrong samples."""
-    if channel.mode == "Pipe":
-        raise ConfigError(
-            f"Channel {channel.name!r} has TrainingInputMode Pipe. The built-in models read File and FastFile: set "
-            f"input_mode to 'File' or 'FastFile'."
-        )

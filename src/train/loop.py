@@ -14,6 +14,7 @@ from .interrupt import Interrupt
 from .metrics import Meter, append_history, publish, start_history
 from .optim import build_optimizer, learning_rate, set_learning_rate
 from .parallel import Replica, Sums
+from .piped import PipedSamples
 from .ranks import Ranks
 from .samples import Batch, Loader
 from .tasks import Task, named
@@ -31,8 +32,8 @@ class Trainer:
         config: TrainingConfig,
         ranks: Ranks,
         *,
-        training: Loader,
-        validation: Loader | None,
+        training: Loader | PipedSamples,
+        validation: Loader | PipedSamples | None,
         output_data: Path,
     ) -> None:
         """Take everything that a run is made of; nothing is read or written before `fit`."""
@@ -134,7 +135,7 @@ class Trainer:
             append_history(self._output_data, metrics, epoch=number, step=progress.step, seconds=seconds)
         return metrics
 
-    def _evaluate(self, loader: Loader) -> dict[str, float]:
+    def _evaluate(self, loader: Loader | PipedSamples) -> dict[str, float]:
         """Measure on the validation channel and remember the weights if they are the best so far."""
         self.replica.module.eval()
         meter = Meter(self.ranks)

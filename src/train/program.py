@@ -18,7 +18,7 @@ from ..errors import TwofoldError
 from ..models.standardize import Restore, Standardize
 from ..models.table import build
 from . import reports
-from .channels import open_training, open_validation
+from .channels import EVALUATION_BATCH, Source, open_training, open_validation
 from .checkpoint import Checkpoints
 from .config import TrainingConfig, read_config
 from .export import write_artifact
@@ -26,14 +26,11 @@ from .interrupt import listening
 from .loop import Trainer
 from .parallel import Replica
 from .ranks import Ranks, join
-from .samples import Loader, Samples
 from .survey import Survey, survey
 from .tasks import Task, check_validation, choose_task
 
 log = logging.getLogger("twofold.train")
 
-EVALUATION_BATCH = 4096
-"""Samples of a batch that is only measured: no gradient is kept, so it can be large."""
 _ECHO = "another rank or host ended first, look there for the cause"
 
 
@@ -57,8 +54,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         task,
         config,
         ranks,
-        training=Loader(training, config.batch_size, config.seed),
-        validation=Loader(validation, EVALUATION_BATCH, 0, shuffle=False) if validation else None,
+        training=training.loader(config.batch_size, config.seed, shuffle=True),
+        validation=validation.loader(EVALUATION_BATCH, 0, shuffle=False) if validation else None,
         output_data=job.paths.output_data,
     )
     checkpoints = open_checkpoints(job, config, architecture, training, ranks)
@@ -90,7 +87,7 @@ def fit_normalization(module: torch.nn.Module, facts: Survey) -> None:
 
 
 def open_checkpoints(
-    job: TrainingJob, config: TrainingConfig, architecture: Architecture, training: Samples, ranks: Ranks
+    job: TrainingJob, config: TrainingConfig, architecture: Architecture, training: Source, ranks: Ranks
 ) -> Checkpoints | None:
     """Return the checkpoint folder where the platform has mounted one or the job asks for it."""
     if not (config.checkpoint_every or ranks.any(job.paths.checkpoints.is_dir())):

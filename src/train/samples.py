@@ -151,6 +151,14 @@ class Samples:
         """Values of one sample, the label apart."""
         return self.fields.width
 
+    def loader(self, batch_size: int, seed: int, *, shuffle: bool) -> "Loader":
+        """Return the batches of an epoch, of `batch_size` samples over all ranks."""
+        return Loader(self, batch_size, seed, shuffle)
+
+    def place(self, sample: int) -> str:
+        """Say where a sample of this host stands."""
+        return self.dataset.place(sample)
+
     def gather(self, sample_ids: NDArray[np.int64]) -> Rows:
         """Samples `[n, 1 + features]`, label first, in the order of `sample_ids` `[n]`."""
         columns, _ = self.dataset.read(sample_ids)
@@ -173,6 +181,11 @@ class Loader:
     """Samples of a global batch, over all ranks."""
     seed: int
     shuffle: bool = True
+
+    @property
+    def total(self) -> int:
+        """Samples of an epoch."""
+        return self.samples.samples
 
     def steps(self) -> int:
         """Global batches of an epoch."""
@@ -216,15 +229,17 @@ def open_samples(dataset: Dataset, label: str, ranks: Ranks, *, sharded: bool) -
     """
     split = split_of(len(dataset), ranks, sharded=sharded, channel=dataset.channel)
     source = next(part for part, size in enumerate(split.sizes) if size) * ranks.local_world
-    own = _describe_first(dataset, label) if ranks.rank == source else None
+    own = None
+    if ranks.rank == source:
+        own = describe_first(dataset.read(np.zeros(1, dtype=np.int64))[0], label, dataset.channel)
     told = json.loads(ranks.broadcast(own, source) or b"{}")
     fields = Fields(told["label"], tuple(told["features"]), told["width"])
     return Samples(dataset, fields, np.array(told["first"], dtype=np.float32), split)
 
 
-def _describe_first(dataset: Dataset, label: str) -> bytes:
-    columns, _ = dataset.read(np.zeros(1, dtype=np.int64))
-    fields = choose_fields(columns, label, dataset.channel)
+def describe_first(columns: Columns, label: str, channel: str) -> bytes:
+    """Put the fields of a channel, and its first sample as a row with the label first, into words for other ranks."""
+    fields = choose_fields(columns, label, channel)
     rows, labels = fields.split(as_tensors(columns))
     first = torch.nan_to_num(torch.cat([labels, rows[0]])).tolist()
     return json.dumps({**asdict(fields), "first": first}).encode()

@@ -28,6 +28,8 @@ class Split:
     """This rank among those of its part."""
     world: int = 1
     """Ranks of this part."""
+    shares: tuple[int, ...] | None = None
+    """Share of each part in a global batch, where something else has decided it."""
 
     @cached_property
     def samples(self) -> int:
@@ -40,6 +42,8 @@ class Split:
         Raises:
             ConfigError: more parts than samples in a batch.
         """
+        if self.shares is not None:
+            return self.shares
         filled = [part for part, size in enumerate(self.sizes) if size]
         if len(filled) > batch_size:
             raise ConfigError(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..formats.rows import first_not_finite
+from .piped import PipedSamples
 from .ranks import Ranks
 from .samples import Block, Samples
 
@@ -28,7 +29,7 @@ class Survey:
     """All labels in order if they are whole numbers from 0 to `MAX_LABEL`, else None."""
 
 
-def survey(samples: Samples, ranks: Ranks) -> Survey:
+def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     """Look at every sample once; each rank takes its share, in blocks.
 
     Raises:
@@ -64,7 +65,7 @@ def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[in
     return tuple(int(label) for label in ranks.sum(counts).nonzero().flatten())
 
 
-def check_finite(block: Block, samples: Samples) -> None:
+def check_finite(block: Block, samples: Samples | PipedSamples) -> None:
     """Refuse values that no mean and no loss can hold.
 
     Raises:
@@ -74,7 +75,7 @@ def check_finite(block: Block, samples: Samples) -> None:
     if place is not None:
         row, column = place
         raise DataError(
-            f"{samples.dataset.place(block.first + row)}: "
+            f"{samples.place(block.first + row)}: "
             f"{'the label (column 1)' if column == 0 else f'feature {column} (column {column + 1})'} is "
             f"{block.rows[place]} as float32. Expected finite numbers: fill in or drop such records."
         )

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ..contract.artifact import Task as TaskName
 from ..errors import ConfigError, DataError
+from .piped import PipedSamples
 from .samples import Samples
 from .survey import Survey, check_finite
 
@@ -115,7 +116,7 @@ def choose_task(wanted: str, survey: Survey, *, normalize: bool) -> Classificati
     return Classification(classes)
 
 
-def check_validation(validation: Samples, task: Task) -> None:
+def check_validation(validation: Samples | PipedSamples, task: Task) -> None:
     """Look for samples that cannot be measured, before hours of training end in them; each rank takes its share.
 
     Raises:
@@ -129,7 +130,7 @@ def check_validation(validation: Samples, task: Task) -> None:
         if len(unknown):
             row = int(unknown[0])
             raise DataError(
-                f"{validation.dataset.place(block.first + row)}: label {block.rows[row, 0]:g} is not among "
+                f"{validation.place(block.first + row)}: label {block.rows[row, 0]:g} is not among "
                 f"the {task.outputs} classes of the training channel ({_shortened(task.classes)}). Expected every "
                 f"validation label to occur in training too: add such samples there, or drop these."
             )
