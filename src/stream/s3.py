@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import obstore
 from numpy.typing import NDArray
-from obstore.exceptions import NotFoundError
 
 from ..errors import ConfigError, DataError, PlatformError
 from .plan import Positions
@@ -26,6 +25,7 @@ _CALLS = 16
 # object_store fetches at most ten ranges of a call at once.
 _RANGES = 10
 _DOWNLOADED = 4
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Bucket:
             if start:
                 found += self._exact(prefix)
             offset = prefix if start else None
-            for page in obstore.list(self._store, folder + slash or None, offset=offset, chunk_size=1000):
+            for page in obstore.list(self._store, folder + slash or None, offset=offset, chunk_size=_PAGE):
                 inside = [meta for meta in page if meta["path"].startswith(prefix)]
                 found += [self._object(meta) for meta in inside if _is_data(meta["path"][len(folder + slash) :])]
                 if start and len(inside) < len(page):
@@ -186,7 +186,7 @@ class Bucket:
     def _exact(self, key: str) -> list[Object]:
         try:
             return [self._object(obstore.head(self._store, key))]
-        except NotFoundError:
+        except FileNotFoundError:
             return []
 
     def _uri(self, key: str) -> str:

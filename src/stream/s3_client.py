@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from obstore.exceptions import (
     BaseError,
-    NotFoundError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -84,14 +83,14 @@ def named(name: str) -> Iterator[None]:
     """Turn the client's errors into ours; the name has bucket and key."""
     try:
         yield
-    except NotFoundError as error:
+    except FileNotFoundError as error:
         raise DataError(f"{name} does not exist (any more). Expected objects that stay while a job runs.") from error
     except PreconditionError as error:
         raise DataError(
             f"{name} has changed since it was listed. Expected objects that stay as they are while a job reads "
             f"them: write new data under a new prefix."
         ) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
         raise DataError(
             f"{name} may not be read: {_reason(error)}. Expected s3:ListBucket on the bucket and s3:GetObject on "
             f"its objects (and kms:Decrypt on their key) for the job's role."
@@ -120,6 +119,6 @@ def _profile() -> Any:  # noqa: ANN401  obstore's types cannot be imported
         ) from error
 
 
-def _reason(error: BaseError) -> str:
+def _reason(error: Exception) -> str:
     """First line of the client's message, cut to a length that a log takes."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
