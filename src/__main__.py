@@ -11,7 +11,6 @@ from .contract import outcome
 from .contract.paths import Paths
 from .errors import ConfigError
 
-
 PREPARE_VARIABLE = "PREPARE_FORMAT"
 """Variable of a processing job that asks for `prepare` and says which format it shall write."""
 

@@ -86,13 +86,13 @@ def test_executables_are_there_and_start_quickly(verb):
 
 def test_training_goes_before_processing_goes_before_serving(tmp_path):
     paths = Paths(tmp_path)
-    assert asked_for(paths) is None
+    assert asked_for(paths, {}) is None
     paths.model.mkdir()
-    assert asked_for(paths) is None
+    assert asked_for(paths, {}) is None
     (paths.model / "x").touch()
-    assert asked_for(paths) == "serve"
+    assert asked_for(paths, {}) == "serve"
     paths.processing_config.mkdir()
     with pytest.raises(ConfigError):
-        asked_for(paths)
+        asked_for(paths, {})
     paths.config.mkdir(parents=True)
-    assert asked_for(paths) == "train"
+    assert asked_for(paths, {}) == "train"

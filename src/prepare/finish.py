@@ -44,12 +44,14 @@ def write(options: Options, units: Sequence[Done], schema: dict[str, Any]) -> di
         entries = [
             ShardEntry(name=made.name, records=made.records, bytes=made.bytes, crc32c=made.crc32c) for made in shards
         ]
-        manifest = Manifest(
-            format=_KINDS[options.format].value,
-            layout=_common_layout(options, shards),
-            shards=entries,
-            statistics={**statistics.summary(), "skipped": sum(unit.skipped for unit in units)},
-            **{"schema": {"fields": fields, **schema}},
+        manifest = Manifest.model_validate(
+            {
+                "format": _KINDS[options.format].value,
+                "layout": _common_layout(options, shards),
+                "shards": entries,
+                "schema": {"fields": fields, **schema},
+                "statistics": {**statistics.summary(), "skipped": sum(unit.skipped for unit in units)},
+            }
         )
         _write(options.output / split, options.index_name, manifest)
         found[split] = statistics

@@ -27,8 +27,8 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        """Whether an earlier run began."""
-        return self._path.is_file() and self._inputs.is_file()
+        """Whether an earlier run has finished anything."""
+        return self._inputs.is_file() and self._path.is_file() and self._path.read_bytes().count(b"\n") > 1
 
     def begin(self, files: list[File]) -> None:
         """Start anew."""

@@ -1,0 +1,122 @@
+"""A processing job: inputs and outputs of the platform, several hosts, the exit message."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from twofold.contract.paths import Paths
+from twofold.errors import ConfigError
+from twofold.formats import images
+from twofold.prepare.job import read_job
+
+INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output/data"
+
+
+def make_job(base, *, host="algo-1", hosts=("algo-1",), distribution="ShardedByS3Key", mode="File"):
+    paths = Paths(base)
+    paths.processing_config.mkdir(parents=True)
+    local = {"LocalPath": INPUT, "S3Uri": "s3://b/in", "S3DataDistributionType": distribution, "S3InputMode": mode}
+    code = {"LocalPath": "/opt/ml/processing/input/code", "S3Uri": "s3://b/code"}
+    job = {
+        "ProcessingInputs": [{"InputName": "input-1", "S3Input": local}, {"InputName": "code", "S3Input": code}],
+        "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": {"LocalPath": OUTPUT}}]},
+    }
+    (paths.processing_config / "processingjobconfig.json").write_text(json.dumps(job))
+    cluster = {"current_host": host, "hosts": list(hosts)}
+    paths.processing_resource_config.write_text(json.dumps(cluster))
+    for folder in (INPUT, OUTPUT):
+        (base / folder.removeprefix("/opt/ml/")).mkdir(parents=True)
+    return base / INPUT.removeprefix("/opt/ml/"), base / OUTPUT.removeprefix("/opt/ml/")
+
+
+def environ_of(base, **more):
+    return {"SAGEMAKER_BASE_DIR": str(base), "PREPARE_FORMAT": "recordio", "PREPARE_SHARD_SIZE": "9kB", **more}
+
+
+def collect(bucket, folders):
+    """What the platform does at the end: all hosts' outputs come into one prefix."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                target = bucket / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                assert not target.exists(), f"two hosts wrote {target}"
+                target.write_bytes(path.read_bytes())
+    return bucket
+
+
+def test_inputs_and_outputs_are_the_platforms(tmp_path):
+    source, target = make_job(tmp_path, hosts=("algo-1", "algo-2"))
+    job = read_job(Paths(tmp_path))
+    assert (job.input, job.output) == (source, target)
+    assert job.is_sharded(source / "below")
+    assert job.cluster.size == 2
+
+
+def test_no_job_outside_of_one(tmp_path):
+    assert read_job(Paths(tmp_path)) is None
+
+
+def test_pipe_mode_is_refused(tmp_path):
+    make_job(tmp_path, mode="Pipe")
+    with pytest.raises(ConfigError, match="Expected File"):
+        read_job(Paths(tmp_path))
+
+
+@pytest.mark.procs
+def test_hosts_with_parts_make_one_dataset(rows, write_csv, read_back, prepare, tmp_path):
+    """One of three has no data at all."""
+    folders, hosts = [], ("algo-1", "algo-2", "algo-3")
+    for number, (host, part) in enumerate(zip(hosts, (rows[:1000], rows[1000:], None), strict=True)):
+        base = tmp_path / host
+        source, target = make_job(base, host=host, hosts=hosts)
+        folders.append(target)
+        if part is not None:
+            source.rmdir()
+            write_csv(source, part, files=1)
+        prepare(environ=environ_of(base))
+        assert (base / "output" / "message").read_text().startswith("Completed: ")
+        assert (target / f"index-{number:03d}.json").is_file()
+    bucket = collect(tmp_path / "bucket", folders)
+    assert min(path.name for path in bucket.glob("part-*")) == "part-000-00000.rec"
+    np.testing.assert_array_equal(np.stack(read_back(bucket)["features"]), rows[:, 1:])
+
+
+@pytest.mark.procs
+def test_hosts_that_see_everything_share_the_work(rows, write_csv, read_back, prepare, tmp_path):
+    folders, hosts = [], ("algo-1", "algo-2")
+    for host in hosts:
+        base = tmp_path / host
+        source, target = make_job(base, host=host, hosts=hosts, distribution="FullyReplicated")
+        source.rmdir()
+        write_csv(source, rows)
+        folders.append(target)
+        prepare(environ=environ_of(base))
+    bucket = collect(tmp_path / "bucket", folders)
+    np.testing.assert_array_equal(np.stack(read_back(bucket)["features"]), rows[:, 1:])
+
+
+@pytest.mark.procs
+def test_classes_that_a_host_may_not_see_have_to_be_named(prepare, read_back, tmp_path):
+    source, target = make_job(tmp_path, hosts=("algo-1", "algo-2"))
+    (source / "dog").mkdir()
+    (source / "dog" / "1.png").write_bytes(images.encode_png(np.zeros((4, 4, 3), np.uint8)))
+    run = prepare(environ=environ_of(tmp_path), expect=2)
+    assert "--classes" in run.log
+    message = (tmp_path / "output" / "message").read_bytes()
+    assert message.startswith(b"configuration: This host sees 1 classes")
+    assert len(message) <= 1024
+    prepare(environ=environ_of(tmp_path, PREPARE_CLASSES="cat,dog"))
+    assert read_back(target)["label"] == [1]
+
+
+@pytest.mark.procs
+def test_the_image_without_a_command_prepares_where_the_environment_says_so(rows, write_csv, read_back, tmp_path):
+    source, target = make_job(tmp_path)
+    source.rmdir()
+    write_csv(source, rows[:100])
+    argv = [sys.executable, "-P", "-m", "twofold", "auto"]
+    subprocess.run(argv, env=environ_of(tmp_path), check=True, capture_output=True, timeout=120)
+    np.testing.assert_array_equal(np.stack(read_back(target)["features"]), rows[:100, 1:])
