@@ -26,9 +26,14 @@ class Journal:
         self._path, self._inputs = self.folder / "journal", self.folder / "inputs"
 
     @property
-    def exists(self) -> bool:
-        """Whether an earlier run has finished anything."""
-        return self._inputs.is_file() and self._path.is_file() and self._path.read_bytes().count(b"\n") > 1
+    def begun(self) -> bool:
+        """Whether there is an earlier run that did not come to its end."""
+        return self._inputs.is_file() and self._path.is_file()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether that run had nothing to show, so that nobody minds if the next one is another."""
+        return self._path.read_bytes().count(b"\n") < 2
 
     def begin(self, files: list[File]) -> None:
         """Start anew."""

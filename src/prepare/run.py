@@ -102,12 +102,12 @@ def _make(options: Options, crew: Crew, units: list[Unit], done: dict[int, Done]
 
 def _begin(options: Options, journal: Journal, files: list[File], *, resume: bool) -> list[Done]:
     """Go on where an earlier run was stopped, or make room for a new one."""
-    if resume and journal.exists:
+    if resume and journal.begun and not journal.is_empty:
         done = journal.resume(files)
         log.info("going on after %d shards that are whole", len(done))
         _remove(_partials(options))
         return done
-    if not resume:
+    if not resume or journal.begun:
         _remove(list(_own(options)))
         shutil.rmtree(journal.folder, ignore_errors=True)
     present = [path for path in options.output.rglob("*") if path.is_file() and not _hidden(options, path)]

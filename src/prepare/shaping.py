@@ -10,7 +10,7 @@ from ..formats import images
 from ..stream.shards import Column, Columns
 from .split import KEY
 
-LABEL, FEATURES = "label", "features"
+LABEL, FEATURES, IMAGE = "label", "features", "image"
 
 BY_STRIDE = ("recordio", "npy")
 """Formats whose records are read by stride: pixels instead of files, one vector of features, no names of records."""
@@ -56,7 +56,9 @@ def fitted(columns: Columns, kind: str, first: int, unit: int) -> Columns:
         unit: number of the unit, which with `first` names records that have no name.
     """
     if kind in BY_STRIDE:
-        return {name: column for name, column in columns.items() if name != KEY}
+        # RecordIO has a map of features: a name of its own would become a second part of the name.
+        names = {IMAGE: FEATURES} if kind == "recordio" and FEATURES not in columns else {}
+        return {names.get(name, name): column for name, column in columns.items() if name != KEY}
     if kind != "tar":
         return columns
     count = len(next(iter(columns.values())))

@@ -102,7 +102,6 @@ def test_vectors_come_back(source, kind, outputs, read_back, table, index_of):
     folder, run = outputs[source, kind]
     run.result()
     found = read_back(folder)
-    names = ("cls", "features.npy") if kind == "tar" else ("label", "features")
     names = ("label.npy", "features.npy") if kind == "tar" else names
     np.testing.assert_array_equal(np.array(found[names[0]]), table[0])
     np.testing.assert_array_equal(np.stack(found[names[1]]), table[1])
@@ -125,7 +124,7 @@ def test_pictures_come_back(source, kind, outputs, read_back, pixels):
         numbers = numbers[np.argsort(numbers % CLASSES, kind="stable")]
     label, image = ("cls", "png") if kind == "tar" else ("label", "image")
     assert np.array(found[label]).tolist() == (numbers % CLASSES).tolist()
-    pictures = found[image]
+    pictures = found["features" if kind == "recordio" else image]
     if kind in {"tfrecord", "parquet"}:
         # Files of one length come back as rows of bytes, as any field of one size does.
         pictures = [images.decode(bytes(picture)) for picture in pictures]
