@@ -34,8 +34,7 @@ def labelled(columns: Columns, label: str | None, kind: str) -> Columns:
     if label is None:
         return columns
     if label not in columns:
-        names = ", ".join(columns)
-        raise DataError(f"No column {label!r}; there are: {names[:400]}. Correct --label.")
+        raise DataError(f"No column {label!r}; there are: {', '.join(columns)[:400]}. Correct --label.")
     others = {name: column for name, column in columns.items() if name != label}
     if LABEL in others:
         raise DataError(f"Column {label!r} is to be the label, and there is one called 'label'. Rename either.")

@@ -102,7 +102,7 @@ def test_vectors_come_back(source, kind, outputs, read_back, table, index_of):
     folder, run = outputs[source, kind]
     run.result()
     found = read_back(folder)
-    names = ("label.npy", "features.npy") if kind == "tar" else names
+    names = ("label.npy", "features.npy") if kind == "tar" else ("label", "features")
     np.testing.assert_array_equal(np.array(found[names[0]]), table[0])
     np.testing.assert_array_equal(np.stack(found[names[1]]), table[1])
     index = index_of(folder)
