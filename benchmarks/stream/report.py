@@ -103,7 +103,7 @@ def goals(name: str, rows: list[dict]) -> Iterator[str]:
     asked = {
         "float32": (("library", "streaming and format libraries", 50.0), ("loader", "loaders that shuffle", 2.0)),
         "uint8": (("library", "streaming and format libraries", 20.0), ("loader", "loaders that shuffle", 2.0)),
-        "jpeg": (("any", "peers", 1.5),),
+        "jpeg": (("library", "streaming and format libraries", 1.5), ("any", "peers, those with simplejpeg too", 1.5)),
     }[name]
     for kind, words, goal in asked:
         if peers[kind]:

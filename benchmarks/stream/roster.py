@@ -59,7 +59,7 @@ ROSTER: list[Entry] = [
     ours("folder", "folder of images", ("jpeg",)),
     Entry("numpy take of random rows", "mapped", "limit", "torchdata", "source", FIXED, "take", {"workers": 0}),
     Entry(
-        "Pillow alone, 2 processes",
+        "pillow alone, 2 processes",
         "mapped",
         "limit",
         "torchdata",
@@ -81,9 +81,9 @@ ROSTER: list[Entry] = [
         )
         for decoder in ("pillow", "simplejpeg")
     ),
-    *both("memory map + `__getitems__` in DataLoader", "mapped", "loader", "torchdata", folder="source"),
+    *both("memory map or files + `__getitems__` in DataLoader", "mapped", "loader", "torchdata", folder="source"),
     *both(
-        "the same with simplejpeg",
+        "files + `__getitems__` in DataLoader, simplejpeg",
         "mapped",
         "loader",
         "torchdata",
@@ -101,7 +101,7 @@ ROSTER: list[Entry] = [
         options={"workers": 2},
     ),
     Entry(
-        "the same with simplejpeg",
+        "torchdata nodes, batch fetch, 2 threads, simplejpeg",
         "mapped",
         "loader",
         "torchdata",

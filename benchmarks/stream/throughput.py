@@ -15,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +76,16 @@ class Bench:
         done.touch()
 
     def verify(self, entry: Entry, case: Case) -> dict[str, object]:
-        """Compare what an entry yields with the source."""
-        return self.child("verify", entry, case, self.verify_seconds, self.verify_seconds * 3 + 120).result
+        """Compare what an entry yields with the source; of peers a whole epoch that was equal is remembered."""
+        adapter = CHILD.parent / "peers" / f"{entry.module}.py"
+        told = f"{entry.name} {adapter.read_text()} {CHILD.read_text()}"
+        kept = self.folder(case, f"verified-{zlib.crc32(told.encode()):08x}.json")
+        if kept.exists():
+            return json.loads(kept.read_text())
+        result = self.child("verify", entry, case, self.verify_seconds, self.verify_seconds * 3 + 120).result
+        if result["whole"] and entry.kind != "ours":
+            kept.write_text(json.dumps(result))
+        return result
 
     def rate(self, entry: Entry, case: Case) -> machine.Run:
         """Time an entry once."""

@@ -48,7 +48,7 @@ def write_shard(source: Source, path: Path, numbers: range, form: str) -> None:
 
 def _sample(source: Source, number: int) -> dict[str, object]:
     if source.case.jpeg:
-        return {"__key__": f"{number:08d}", "jpg": source.file(number).read_bytes(), "cls": number}
+        return {"__key__": f"{number:08d}", "jpg": source.file(number).read_bytes(), "cls": str(number)}
     return {"features": source.features[number], "label": source.labels[number]}
 
 
