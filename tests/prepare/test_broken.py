@@ -50,7 +50,7 @@ def test_a_broken_image_is_named_or_skipped(prepare, read_back, tmp_path):
     (folder / "2.png").write_bytes(images.encode_png(np.ones((4, 4, 3), np.uint8))[:45])
     run = prepare(tmp_path / "in", tmp_path / "out", "--format", "recordio", "--on-bad-record", "skip")
     assert "file cat/2.png" in run.log
-    assert len(read_back(tmp_path / "out")["image"]) == 1
+    assert len(read_back(tmp_path / "out")["features"]) == 1
     run = prepare(tmp_path / "in", tmp_path / "out2", "--format", "recordio", expect=3)
     assert "file cat/2.png" in run.log
 
