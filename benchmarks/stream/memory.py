@@ -30,6 +30,7 @@ def main() -> None:
     if args.one:
         go_through(args.one, args.steps)
         return
+    print("\n## Memory with 200 MB and with 20 GB\n")
     print("| data | bytes | records | peak anonymous MB | of it after the imports | samples/s |")
     print("|---|---:|---:|---:|---:|---:|")
     for form in ("recordio", "npy"):

@@ -124,6 +124,7 @@ def main() -> None:
     sys.stdout.write(text)
     (bench.work / "throughput.json").write_text(json.dumps(run, indent=1))
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(text)
 
 
