@@ -39,6 +39,7 @@ def main() -> None:
     if args.one:
         first_batch(args.one)
         return
+    print("\n## First batch\n")
     print("| | first batch, s: median | lowest to highest | asked |\n|---|---:|---:|---:|")
     for name, title in TITLES.items():
         folder = args.work.resolve() / "first" / name

@@ -39,6 +39,7 @@ def main() -> None:
         source.make()
         ours.write(source, data, "recordio")
     machine.warm(data)
+    print("\n## Resume late in an epoch\n")
     print(
         "| resumed at | first batch, s: median | lowest to highest | samples/s after it | equal to a run not stopped |"
     )
