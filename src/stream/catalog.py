@@ -7,10 +7,12 @@ records of any size               an index of each file, built once a host and k
 tables                            parsed once a host into records of one stride (`tables`)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import DataError, FormatError
 from ..formats import aialgs, npy, recordio, sniff, tfrecord
@@ -18,9 +20,9 @@ from ..formats.layout import Buffer, Index, Layout, Sample
 from ..formats.sniff import Kind
 from . import index, tables
 from .dataset import Dataset
-from .files import File, Maps, list_files
+from .files import File, Maps, gone, list_files
 from .folders import ImageFolder, TarShard
-from .shards import IndexedShard, LayoutShard, Shard
+from .shards import IndexedShard, LayoutShard, Shard, alike
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file by which its kind is recognised."""
@@ -28,6 +30,8 @@ _HEADS = (1 << 12, 1 << 16, 1 << 20)
 """Bytes of a file in which its first record is looked for, one after the other."""
 _LOOKED_AT = 8
 _EMPTY = Layout(0, 1, 0, {})
+_LISTS = {Kind.MANIFEST: "ManifestFile", Kind.AUGMENTED_MANIFEST: "AugmentedManifestFile"}
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +96,29 @@ def open_dataset(
         DataError: no file, files of several kinds, or one that nothing here reads.
     """
     manifest = index.read(folder) if folder.is_dir() else None
-    files = list_files(folder) if manifest is None else []
+    files = list_files(folder) if manifest is None else manifest.files(folder)
     if manifest is None and not files and not may_be_empty:
         raise DataError(
             f"Channel {channel!r} is empty: no file in {folder}. Likely causes: the S3 prefix of the channel has no "
             f"objects or misses its last '/'; the channel has another name; the role may not read the bucket."
         )
-    kind = _kind(files, channel, content_type) if files else None
-    opening = _Opening(channel, host, Maps(), threads)
-    if kind and host.leads:
-        for file in files:
-            opening.derive(kind, file)
+    kind = manifest.kind if manifest else _kind(files, channel, content_type) if files else None
+    if manifest and kind in tables.KINDS:
+        manifest = None
+    opening = _Opening(channel, host, Maps(channel), threads, tables.variant(kind, files) if kind else "")
+    if kind and host.leads and not manifest:
+        opening.derive_all(kind, files)
     # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
     host.barrier()
+    shards: list[Shard]
     if manifest is not None:
-        shards: list[Shard] = [opening.prepared(entry, manifest, folder) for entry in manifest.shards]
+        counts = [entry.records for entry in manifest.shards]
+        shards = [opening.prepared(*pair, manifest) for pair in zip(files, counts, strict=True)]
     elif kind is Kind.IMAGE:
         shards = [ImageFolder(channel, files, threads)]
     else:
         shards = [opening.open(kind, file) for file in files if kind]
-    filled: list[Shard] = [shard for shard in shards if shard.records]
+    filled = alike([shard for shard in shards if shard.records], channel)
     if not filled and not may_be_empty:
         raise DataError(
             f"Channel {channel!r}: no record in its files ({len(files)}, such as "
@@ -124,19 +131,30 @@ def open_dataset(
 def _kind(files: list[File], channel: str, content_type: str | None) -> Kind:
     """Recognise the kind that all files share."""
     kinds: dict[Kind, str] = {}
+    # Files without content are of every kind; where all are, a name says what they were to be.
     for file in files:
         try:
             with file.path.open("rb") as handle:
-                kinds.setdefault(sniff.recognise(handle.read(HEAD_BYTES), file.name, content_type), file.name)
+                head = handle.read(HEAD_BYTES)
+            if head.strip() or (file is files[-1] and not kinds):
+                kinds.setdefault(sniff.recognise(head.strip() and head, file.name, content_type), file.name)
         except FormatError as error:
             raise DataError(f"Channel {channel!r}, file {file.name}: {error}") from error
+        except OSError as error:
+            raise gone(file.name, error) from error
     if len(kinds) > 1:
         found = ", ".join(f"{kind.value} ({name})" for kind, name in kinds.items())
         raise DataError(
             f"Channel {channel!r} holds files of several kinds: {found}. Expected one kind in a channel: put the "
             f"others elsewhere, or begin their names with a dot or an underscore."
         )
-    return next(iter(kinds))
+    kind, name = kinds.popitem()
+    if kind in _LISTS:
+        raise DataError(
+            f"Channel {channel!r}, file {name}: it is a {kind.value}, which lists data in S3 and holds none. Expected "
+            f"the data: let the channel's S3DataType be {_LISTS[kind]}, so that the platform brings what it lists."
+        )
+    return kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,61 +165,72 @@ class _Opening:
     host: Host
     maps: Maps
     threads: Executor | None
+    variant: str
+    """Names the way in which the channel's tables are read."""
 
-    def derive(self, kind: Kind, file: File) -> None:
-        """Write what is derived from a file to the scratch folder for all processes of the host, unless it is there."""
-        target = self._derived_path(kind, file)
-        if not file.size or tables.derived(target):
-            return
-        try:
-            if kind in tables.KINDS:
-                tables.derive(kind, file, self.maps, target)
-            elif kind in _RECORDS and self._layout(kind, file) is None:
-                self.host.scratch.mkdir(parents=True, exist_ok=True)
-                index.write_index(target.with_suffix(".npy"), _RECORDS[kind].index(self.maps.map(file)))
-        except FormatError as error:
-            raise self._located(file, error) from error
+    def derive_all(self, kind: Kind, files: Sequence[File]) -> None:
+        """Write what is derived from files to the scratch folder, for all processes of the host."""
+        missing = [file for file in files if file.size and not tables.derived(self._derived_path(file))]
+        width = None
+        for file in files if missing and kind is Kind.LIBSVM else []:
+            width = max(width or 0, self._attempt(file, tables.libsvm_width))
+        for file in missing:
+            self._attempt(file, partial(self._derive, kind, width))
+
+    def _derive(self, kind: Kind, width: int | None, file: File) -> None:
+        target = self._derived_path(file)
+        if kind in tables.KINDS or (kind is Kind.NPY and self._layout(kind, file) is None):
+            tables.derive(kind, file, self.maps, target, width=width)
+        elif kind in _RECORDS and self._layout(kind, file) is None:
+            self.host.scratch.mkdir(parents=True, exist_ok=True)
+            index.write_index(target.with_suffix(".npy"), _RECORDS[kind].index(self.maps.map(file)))
 
     def open(self, kind: Kind, file: File) -> Shard:
         """Open a file."""
-        try:
-            if kind is Kind.TAR:
-                return TarShard(file, self.maps, self.threads)
-            if kind in tables.KINDS:
-                return self._table(kind, file)
-            layout = self._layout(kind, file)
-            if layout is not None or not file.size:
-                return LayoutShard(file, layout or _EMPTY, self.maps)
-            return self._indexed(kind, file, self._derived_path(kind, file).with_suffix(".npy"))
-        except FormatError as error:
-            raise self._located(file, error) from error
+        return self._attempt(file, partial(self._open, kind))
 
-    def prepared(self, entry: index.ShardEntry, manifest: index.Manifest, folder: Path) -> Shard:
-        """Open a shard of a dataset that has its index beside it; with a layout the file itself is not touched yet."""
-        file, kind = File(entry.name, folder / entry.name, entry.bytes), Kind(manifest.format)
+    def _open(self, kind: Kind, file: File) -> Shard:
+        if kind is Kind.TAR:
+            return TarShard(file, self.maps, self.threads)
+        layout = self._layout(kind, file) if kind in _RECORDS else None
+        if layout is not None and layout.records and not layout.stride:
+            raise FormatError("its records have no bytes. Expected at least one value in each.")
+        if layout is not None or not file.size:
+            return LayoutShard(file, layout or _EMPTY, self.maps)
+        if kind is Kind.NPY or kind in tables.KINDS:
+            return self._table(kind, file)
+        return self._indexed(kind, file, self._derived_path(file).with_suffix(".npy"))
+
+    def prepared(self, file: File, records: int, manifest: index.Manifest) -> Shard:
+        """Open a shard of a dataset that has its index beside it; the file itself is not touched yet."""
+        if manifest.kind is Kind.TAR:
+            return TarShard(file, self.maps, self.threads, records)
         if manifest.layout is not None:
-            return LayoutShard(file, manifest.layout.layout(entry.records), self.maps)
-        try:
-            if kind is Kind.TAR:
-                return TarShard(file, self.maps, self.threads)
-            return self._indexed(kind, file, index.index_path(file.path))
-        except FormatError as error:
-            raise self._located(file, error) from error
+            return LayoutShard(file, manifest.layout.layout(records), self.maps)
+        return self._indexed(manifest.kind, file, index.index_path(file.path), records)
 
-    def _indexed(self, kind: Kind, file: File, known: Path) -> Shard:
+    def _indexed(self, kind: Kind, file: File, known: Path, records: int | None = None) -> Shard:
         reading = _RECORDS[kind]
-        found = index.read_index(known) or reading.index(self.maps.map(file))
-        return IndexedShard(file, self.maps, found, reading.decode, self.threads)
+
+        def find() -> Index:
+            found = index.read_index(known, file.size)
+            if found is None or (records is not None and len(found) != records):
+                found = reading.index(self.maps.map(file))
+            if records is not None and len(found) != records:
+                raise FormatError(f"found {len(found)} records, {index.NAME} says {records}. Run `prepare` again.")
+            return found
+
+        return IndexedShard(file, self.maps, find, reading.decode, records=records)
 
     def _table(self, kind: Kind, file: File) -> Shard:
-        derived = tables.derived(self._derived_path(kind, file))
+        derived = tables.derived(self._derived_path(file))
         if derived is None:
             return LayoutShard(file, _EMPTY, self.maps)
         content, first_line = File(file.name, derived, derived.stat().st_size), tables.FIRST_LINE.get(kind)
         if derived.suffix == ".npy":
             return LayoutShard(content, tables.read_layout(derived), self.maps, first_line=first_line)
-        lines = tables.line_index(self.maps.map(content))
-        return IndexedShard(content, self.maps, lines, tables.decode_line, self.threads, first_line=first_line)
+        lines = tables.read_lines(self.maps.map(content))
+        return IndexedShard(content, self.maps, lines.index, lines.decode, kinds=lines.kinds, first_line=first_line)
 
     def _layout(self, kind: Kind, file: File) -> Layout | None:
         """Layout of a file of one stride, by its first record and its size; the others are checked as they are read.
@@ -212,7 +241,8 @@ class _Opening:
         if not file.size:
             return None
         buffer = self.maps.map(file)
-        heads = (memoryview(buffer[:size]) for size in _HEADS if size < file.size * len(_HEADS))  # type: ignore[arg-type]
+        sizes = (size for size, smaller in zip(_HEADS, (0, *_HEADS), strict=False) if smaller < file.size)
+        heads = (memoryview(buffer[:size]) for size in sizes)  # type: ignore[arg-type]
         found = next((found for head in heads if (found := _RECORDS[kind].layout(head, file.size)) is not None), None)
         if found is None or (not found.certain and not found.fits(buffer)):
             return None
@@ -220,12 +250,16 @@ class _Opening:
         fitting = sum(_fits(found, buffer, record) for record in records)
         return found if fitting * 2 > len(records) or not found.records else None
 
-    def _derived_path(self, kind: Kind, file: File) -> Path:
+    def _derived_path(self, file: File) -> Path:
         """Where what is derived from a file lies, but for its suffix."""
-        return self.host.scratch / tables.cached_name(file, kind.value)
+        return self.host.scratch / tables.cached_name(file, self.variant)
 
-    def _located(self, file: File, error: FormatError) -> DataError:
-        return DataError(f"Channel {self.channel!r}, file {file.name}: {error}")
+    def _attempt(self, file: File, action: Callable[[File], _Result]) -> _Result:
+        """Do something with a file; what goes wrong names it."""
+        try:
+            return action(file)
+        except FormatError as error:
+            raise DataError(f"Channel {self.channel!r}, file {file.name}: {error}") from error
 
 
 def _fits(layout: Layout, buffer: Buffer, record: int) -> bool:

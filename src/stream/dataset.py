@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from .folders import ImageFolder
 from .plan import Positions, locate
 from .remote import Part, Remote, Waiting, scatter
 from .shards import BadRecords, Read, Shard, join
@@ -35,6 +36,8 @@ class Dataset:
         """Say where a sample stands as a person finds it: text by line from 1, everything else by record from 0."""
         numbers, rows = locate(self.sizes, np.array([sample_id]))
         shard, row = self.shards[numbers[0]], int(rows[0])
+        if isinstance(shard, ImageFolder):
+            return f"Channel {self.channel!r}, file {shard.file_of(row)}"
         where = f"record {row}" if shard.first_line is None else f"line {shard.first_line + row}"
         return f"Channel {self.channel!r}, file {shard.name}, {where}"
 

@@ -1,7 +1,7 @@
 """Shards whose samples are several files or members: WebDataset archives and folders of class-named images."""
 
+import threading
 from concurrent.futures import Executor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..formats import images, webdataset
 from ..formats.layout import Sample
 from .files import File, Maps
 from .plan import Positions
-from .shards import BadRecords, Read, read_samples
+from .shards import BadRecords, Read, found_late, read_samples
 
 
 class TarShard:
@@ -19,21 +19,39 @@ class TarShard:
 
     first_line: int | None = None
 
-    def __init__(self, file: File, maps: Maps, threads: Executor | None) -> None:
+    def __init__(self, file: File, maps: Maps, threads: Executor | None, records: int | None = None) -> None:
+        """Take an archive; where its number of samples is known, it is not touched before its first use."""
         self.name = file.name
         self._file, self._maps, self._threads = file, maps, threads
-        self._index = webdataset.index(maps.map(file))
-        self.records = len(self._index)
-        self.record_bytes = decoded_bytes(file.size / max(self.records, 1), self._index.names)
+        self._lock = threading.Lock()
+        self._index: webdataset.TarIndex | None = None
+        known = self._members() if records is None else None
+        self.records = len(known) if known else records or 0
+        self.record_bytes = decoded_bytes(file.size / max(self.records, 1), known.names if known else (".jpg",))
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Decode samples `[n]`."""
         view = memoryview(self._maps.map(self._file))  # type: ignore[arg-type]
-        decode = partial(self._decode, view)
-        return read_samples(rows.tolist(), decode, self.name, self._threads, bad)
+        index = found_late(self._members, self.name, bad)
 
-    def _decode(self, view: memoryview, row: int) -> Sample:
-        return webdataset.decode(self._index.key(row), self._index.members(view, row))
+        def decode(row: int) -> Sample:
+            try:
+                return webdataset.decode(index.key(row), index.members(view, row))
+            except FormatError as error:
+                raise FormatError(f"record {row} at byte {index.starts[index.firsts[row]]}: {error}") from error
+
+        return read_samples(rows.tolist(), decode, self.name, self._threads, bad, rows=rows)
+
+    def _members(self) -> webdataset.TarIndex:
+        """Find the samples, once.
+
+        Raises:
+            FormatError: no sound archive.
+        """
+        with self._lock:
+            if self._index is None:
+                self._index = webdataset.index(self._maps.map(self._file))
+            return self._index
 
 
 class ImageFolder:
@@ -63,18 +81,20 @@ class ImageFolder:
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Read and decode images `[n]`: fields `image` `[height, width, 3]` uint8, `label`, `__key__`."""
-        return read_samples(rows.tolist(), self._decode, self.name, self._threads, bad)
+        names = [self._files[row].name for row in rows.tolist()]
+        return read_samples(rows.tolist(), self._decode, names, self._threads, bad, rows=rows)
+
+    def file_of(self, row: int) -> str:
+        """Name of an image's file."""
+        return self._files[row].name
 
     def _decode(self, row: int) -> Sample:
         file = self._files[row]
         try:
             data = file.path.read_bytes()
         except OSError as error:
-            raise FormatError(f"{file.name} cannot be read any more: {error.strerror or error}.") from error
-        try:
-            pixels = images.decode(data)
-        except FormatError as error:
-            raise FormatError(f"{file.name}: {error}") from error
+            raise FormatError(f"it cannot be read any more: {error.strerror or error}.") from error
+        pixels = images.decode(data)
         key = Path(file.name).with_suffix("").as_posix()
         return {"image": pixels, "label": np.asarray(self._labels[row]), "__key__": key}
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import DataError
 from ..formats.layout import Field as LayoutField
 from ..formats.layout import Index, Layout
+from ..formats.sniff import Kind
+from .files import File
 
 NAME = "index.json"
 
@@ -25,10 +27,10 @@ class FieldEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dtype: str
-    shape: list[int]
+    dtype: Annotated[str, Field(pattern=r"^[<>|=]?([biuf][1248]|[Vbiuf]1)$")]
+    shape: list[Annotated[int, Field(ge=0)]]
     offset: int
-    varint: int = 0
+    varint: Annotated[int, Field(ge=0, le=10)] = 0
     raw: bool = False
 
 
@@ -43,6 +45,19 @@ class LayoutEntry(BaseModel):
     fixed: list[tuple[int, str]]
     """Offset and bytes in hexadecimal digits."""
     checksums: list[tuple[int, int, int]] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> "LayoutEntry":
+        """Refuse what would be read outside a record; raises ValueError."""
+        if self.offset < 0 or self.stride < 1:
+            raise ValueError(f"offset {self.offset} and stride {self.stride}, expected at least 0 and 1")
+        spans = [(field.offset, field.size) for field in self.layout(0).fields.values()]
+        spans += [(offset, len(bytes.fromhex(content))) for offset, content in self.fixed]
+        spans += [(start, stop - start) for place, start, stop in self.checksums]
+        spans += [(place, 4) for place, _, _ in self.checksums]
+        if any(offset < 0 or size < 0 or offset + size > self.stride for offset, size in spans):
+            raise ValueError(f"a field lies outside the record of {self.stride} bytes")
+        return self
 
     @classmethod
     def of(cls, layout: Layout) -> "LayoutEntry":
@@ -101,6 +116,28 @@ class Manifest(BaseModel):
     schema_: Annotated[dict[str, Any], Field(alias="schema")] = {}
     statistics: dict[str, Any] = {}
 
+    @property
+    def kind(self) -> Kind:
+        """Format of all shards."""
+        return Kind(self.format)
+
+    def files(self, folder: Path) -> list[File]:
+        """Files of the shards, as they were when the index was written."""
+        return [File(shard.name, folder / shard.name, shard.bytes) for shard in self.shards]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Manifest":
+        """Refuse what would be read outside a shard or outside the folder; raises ValueError."""
+        if self.format not in set(Kind):
+            raise ValueError(f"format is {self.format!r}, expected one of: {', '.join(Kind)}")
+        for shard in self.shards:
+            if Path(shard.name).is_absolute() or ".." in Path(shard.name).parts:
+                raise ValueError(f"shard {shard.name!r} lies outside the folder")
+            needed = self.layout.offset + self.layout.stride * shard.records if self.layout else 0
+            if needed > shard.bytes:
+                raise ValueError(f"shard {shard.name!r} has {shard.bytes} bytes, its records need {needed}")
+        return self
+
 
 def read(folder: Path) -> Manifest | None:
     """Read the index of a folder; None where there is none.
@@ -126,13 +163,17 @@ def write(folder: Path, manifest: Manifest) -> None:
     partial.replace(folder / NAME)
 
 
-def read_index(path: Path) -> Index | None:
-    """Read starts and stops of records; None where the file is missing or no such thing."""
+def read_index(path: Path, size: int) -> Index | None:
+    """Read starts and stops of records of a file of `size` bytes; None where it is missing, or does not fit."""
     try:
         pairs = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return Index(pairs[0], pairs[1]) if pairs.ndim == 2 and len(pairs) == 2 and pairs.dtype == np.int64 else None
+    if pairs.ndim != 2 or len(pairs) != 2 or pairs.dtype != np.int64:
+        return None
+    starts, stops = pairs
+    inside = ((starts >= 0) & (starts <= stops) & (stops <= size)).all()
+    return Index(starts, stops) if inside else None
 
 
 def write_index(path: Path, index: Index) -> None:

@@ -1,7 +1,7 @@
 """One file of records, or one folder of images, that records are read from by number."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,6 +20,7 @@ Read: TypeAlias = tuple[Columns, Positions | None]
 """Columns, and which places of the request they are for: None for all of them."""
 
 _Record = TypeVar("_Record")
+_Found = TypeVar("_Found")
 _CHECKED_BYTES = 1 << 18
 
 
@@ -45,21 +46,35 @@ class BadRecords:
         self.skipped = 0
         self.first: str | None = None
         """Message of the first one that was skipped."""
-        self._channel, self._skip = channel, skip
+        self.channel, self.skips = channel, skip
+        self._seen: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
 
-    def found(self, file: str, error: FormatError) -> None:
-        """Take note of one.
+    def found(self, file: str, error: FormatError, row: int | None = None) -> None:
+        """Take note of one; whose `row` is known is not counted again in the next epoch.
 
         Raises:
             DataError: names channel and file, unless broken records are skipped.
         """
-        message = f"Channel {self._channel!r}, file {file}: {error}"
-        if not self._skip:
+        message = f"Channel {self.channel!r}, file {file}: {error}"
+        if not self.skips:
             raise DataError(message) from error
         with self._lock:
-            self.skipped += 1
+            known = row is not None and (file, row) in self._seen
+            self.skipped += not known
             self.first = self.first or message
+            if row is not None:
+                self._seen.add((file, row))
+
+    def found_before(self, count: int, first: str | None) -> None:
+        """Take note of those that an earlier reader has left out of what it has derived from a file."""
+        with self._lock:
+            self.skipped += count
+            self.first = self.first or first
+
+
+NUMBERS = "numbers"
+"""What a field holds that is neither text nor bytes."""
 
 
 class LayoutShard:
@@ -70,19 +85,35 @@ class LayoutShard:
     ) -> None:
         self.name, self.records = file.name, layout.records
         self.record_bytes, self.first_line = float(layout.stride), first_line
+        self.shapes = {name: field.shape for name, field in layout.fields.items()}
+        """Shape of each field in one record."""
+        self.dtypes = {name: field.dtype.newbyteorder("=") for name, field in layout.fields.items()}
+        """Type of each field as it is read."""
+        self.kinds = dict.fromkeys(self.shapes, NUMBERS)
         self._file, self._layout, self._maps = file, layout, maps
-        self._checksums = checksums
+        self._checksums, self._casts = checksums, False
         self._chunk = max(1, _CHECKED_BYTES // max(layout.stride, 1))
         self._checked = np.zeros(-(-layout.records // self._chunk), dtype=bool)
+
+    def cast(self, dtypes: Mapping[str, np.dtype[Any]]) -> None:
+        """Give fields as other types from now on."""
+        self._casts = dtypes != self.dtypes
+        self.dtypes = dict(dtypes)
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Gather records `[n]`."""
         buffer = self._maps.map(self._file)
         broken = self._check(buffer, rows, bad) if self._layout.fixed or self._layout.checksums else []
         if not broken:
-            return dict(self._layout.gather(buffer, rows)), None
+            return self._gather(buffer, rows), None
         kept = np.delete(np.arange(len(rows)), broken)
-        return dict(self._layout.gather(buffer, rows[kept])), kept
+        return self._gather(buffer, rows[kept]), kept
+
+    def _gather(self, buffer: NDArray[np.uint8], rows: Positions) -> Columns:
+        columns = self._layout.gather(buffer, rows)
+        if self._casts:
+            return {name: column.astype(self.dtypes[name], copy=False) for name, column in columns.items()}
+        return dict(columns)
 
     def _check(self, buffer: NDArray[np.uint8], rows: Positions, bad: BadRecords) -> list[int]:
         """Check what has not been checked yet and return the places of broken rows."""
@@ -106,45 +137,87 @@ class LayoutShard:
             try:
                 self._layout.verify(buffer, int(rows[place]), int(rows[place]) + 1, checksums=self._checksums)
             except FormatError as error:
-                bad.found(self.name, error)
+                bad.found(self.name, error, int(rows[place]))
                 broken.append(place)
         return broken
 
 
 class IndexedShard:
-    """Records of any size, decoded one by one, in threads where the decoder lets other threads run."""
+    """Records of any size, decoded one by one."""
 
     def __init__(
         self,
         file: File,
         maps: Maps,
-        index: Index,
+        index: Index | Callable[[], Index],
         decode: Callable[[memoryview], Sample],
-        threads: Executor | None,
         *,
+        records: int | None = None,
+        kinds: Mapping[str, str] | None = None,
         first_line: int | None = None,
     ) -> None:
-        self.name, self.first_line = file.name, first_line
-        self._file, self._maps, self._decode, self._threads = file, maps, decode, threads
+        """Take where records lie, or, where their number is known, what finds it out at the first use."""
+        self.name, self.first_line, self.kinds = file.name, first_line, kinds
+        self._file, self._maps, self._decode = file, maps, decode
+        self._lock = threading.Lock()
         self._index = index
-        self.records = len(self._index.starts)
+        self.records = len(self._records()) if records is None else records
         self.record_bytes = file.size / max(self.records, 1)
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Decode records `[n]`."""
-        view = memoryview(self._maps.map(self._file))  # type: ignore[arg-type]
-        spans = zip(self._index.starts[rows].tolist(), self._index.stops[rows].tolist(), strict=True)
-        return read_samples([view[start:stop] for start, stop in spans], self._decode, self.name, self._threads, bad)
+        index, view = found_late(self._records, self.name, bad), memoryview(self._maps.map(self._file))  # type: ignore[arg-type]
+        starts, stops = index.starts[rows].tolist(), index.stops[rows].tolist()
+
+        def decode(place: int) -> Sample:
+            try:
+                return self._decode(view[starts[place] : stops[place]])
+            except FormatError as error:
+                raise FormatError(f"{self._place(int(rows[place]), starts[place])}: {error}") from error
+
+        return read_samples(range(len(rows)), decode, self.name, None, bad, rows=rows)
+
+    def _place(self, row: int, start: int) -> str:
+        return f"record {row} at byte {start}" if self.first_line is None else f"line {self.first_line + row}"
+
+    def _records(self) -> Index:
+        with self._lock:
+            if not isinstance(self._index, Index):
+                self._index = self._index()
+            return self._index
+
+
+def found_late(find: Callable[[], _Found], file: str, bad: BadRecords) -> _Found:
+    """Find records at the first use of a file.
+
+    Raises:
+        DataError: the file's structure is broken, so that no record can be told from the others.
+    """
+    try:
+        return find()
+    except FormatError as error:
+        raise DataError(f"Channel {bad.channel!r}, file {file}: {error}") from error
 
 
 def read_samples(
-    records: list[_Record],
+    records: Sequence[_Record],
     decode: Callable[[_Record], Sample],
-    file: str,
+    file: str | Sequence[str],
     threads: Executor | None,
     bad: BadRecords,
+    *,
+    rows: Positions | None = None,
 ) -> Read:
-    """Decode records in order and put their fields into columns."""
+    """Decode records in order and put their fields into columns.
+
+    Args:
+        records: what `decode` takes.
+        decode: decodes one; raises FormatError.
+        file: name of the file, or of the file of each record, for messages.
+        threads: where decoding lets other threads run, as that of images does; for anything else they only cost.
+        bad: told of broken records.
+        rows: their numbers in the file `[n]`.
+    """
 
     def attempt(record: _Record) -> Sample | FormatError:
         try:
@@ -155,14 +228,16 @@ def read_samples(
     samples, kept = [], []
     for place, result in enumerate(threads.map(attempt, records) if threads else map(attempt, records)):
         if isinstance(result, FormatError):
-            bad.found(file, result)
+            name = file if isinstance(file, str) else file[place]
+            bad.found(name, result, None if rows is None else int(rows[place]))
         else:
             samples.append(result)
             kept.append(place)
-    return collate(samples, file), None if len(kept) == len(records) else np.array(kept, dtype=np.int64)
+    name = file if isinstance(file, str) else file[0] if file else ""
+    return collate(samples, name, bad.channel), None if len(kept) == len(records) else np.array(kept, dtype=np.int64)
 
 
-def collate(samples: list[Sample], file: str) -> Columns:
+def collate(samples: list[Sample], file: str, channel: str | None = None) -> Columns:
     """Put samples into columns: arrays of one shape and type are stacked, everything else becomes a list.
 
     Raises:
@@ -173,8 +248,9 @@ def collate(samples: list[Sample], file: str) -> Columns:
     names = samples[0].keys()
     for sample in samples:
         if sample.keys() != names:
+            where = f"Channel {channel!r}, file {file}" if channel else f"File {file}"
             raise DataError(
-                f"File {file}: one sample has the fields {', '.join(names)}, another {', '.join(sample)}. Expected the "
+                f"{where}: one sample has the fields {', '.join(names)}, another {', '.join(sample)}. Expected the "
                 f"same fields in every sample of a channel."
             )
     return {name: _column([sample[name] for sample in samples]) for name in names}
@@ -191,6 +267,42 @@ def _column(values: list[Any]) -> Column:
     return values
 
 
+def alike(shards: list[Shard], channel: str) -> list[Shard]:
+    """Check that shards of which it is known have the same fields; numbers of several types become one for all.
+
+    Raises:
+        DataError: other fields or shapes; names both files.
+    """
+    even = [shard for shard in shards if isinstance(shard, LayoutShard)]
+    known = [shard for shard in shards if isinstance(shard, LayoutShard | IndexedShard)]
+    kinds = [(shard.name, shard.kinds) for shard in known if shard.kinds]
+    shapes = [(shard.name, shard.shapes) for shard in even]
+    for found in (kinds, shapes):
+        _check_equal(found, channel)
+    if any(shard.dtypes != even[0].dtypes for shard in even):
+        common = {name: np.result_type(*(shard.dtypes[name] for shard in even)) for name in even[0].dtypes}
+        for shard in even:
+            shard.cast(common)
+    return shards
+
+
+def _check_equal(found: Sequence[tuple[str, Mapping[str, object]]], channel: str) -> None:
+    """Compare what files have with what the first one has."""
+    for name, fields in found:
+        first_name, first = found[0]
+        if fields != first:
+            raise DataError(
+                f"Channel {channel!r}: file {name} has {_described(fields)}, file {first_name} has "
+                f"{_described(first)}. Expected the same fields of the same shapes in all files of a channel."
+            )
+
+
+def _described(fields: Mapping[str, object]) -> str:
+    return ", ".join(
+        f"{name} {list(value)}" if isinstance(value, tuple) else f"{name} ({value})" for name, value in fields.items()
+    )
+
+
 def join(parts: Sequence[tuple[Positions, Columns]], total: int) -> Columns:
     """Put what several shards have read back into one order.
 
@@ -201,12 +313,19 @@ def join(parts: Sequence[tuple[Positions, Columns]], total: int) -> Columns:
     if not parts:
         return {}
     first = parts[0][1]
+    for _, part in parts:
+        if part.keys() != first.keys():
+            raise DataError(
+                f"Some samples have the fields {', '.join(first)}, others {', '.join(part)}. Expected the same fields "
+                f"in all files of a channel."
+            )
     joined: Columns = {}
     for name, column in first.items():
         if isinstance(column, np.ndarray) and all(
             isinstance(found := part[name], np.ndarray) and found.shape[1:] == column.shape[1:] for _, part in parts
         ):
-            out = np.empty((total, *column.shape[1:]), dtype=column.dtype)
+            kinds = [np.asarray(part[name]).dtype for _, part in parts]
+            out = np.empty((total, *column.shape[1:]), dtype=np.result_type(*kinds))
             for places, part in parts:
                 out[places] = part[name]
             joined[name] = out

@@ -66,7 +66,7 @@ class PipedSamples:
         seen = 0
         for batch in self._batches():
             rows, labels = self._split(batch)
-            yield Block(torch.cat([labels[:, None], rows], dim=1).numpy(), seen)
+            yield Block(torch.cat([labels[:, None], rows], dim=1).numpy(), seen + np.arange(len(rows)))
             seen += len(rows)
         if not self.split.samples:
             self.split = self._count(seen)

@@ -1,6 +1,7 @@
 """The samples of a channel as dense models take them: a row of features and a label each."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,7 +66,7 @@ class Fields:
                 f"Field {name!r} differs in shape from sample to sample, or is no number. Expected as many numbers in "
                 f"every sample: resize images and pad lists with `prepare` or before it, or leave the field out."
             )
-        return column.reshape(len(column), -1).to(torch.float32)
+        return column.reshape(len(column), math.prod(column.shape[1:])).to(torch.float32)
 
 
 def choose_fields(sample: Columns, label: str, channel: str) -> Fields:
@@ -88,16 +89,16 @@ def choose_fields(sample: Columns, label: str, channel: str) -> Fields:
             f"label is {label!r}; the numeric fields of channel {channel!r} are: {', '.join(numeric) or 'none'}. Set "
             f"'label' to one of them."
         )
-    if numeric == [_ARRAY] and not label:
-        return Fields("", (_ARRAY,), int(np.prod(np.shape(sample[_ARRAY])[1:], dtype=np.int64)) - 1)
+    if numeric == [_ARRAY] and not label and (width := math.prod(np.shape(sample[_ARRAY])[1:])) > 1:
+        return Fields("", (_ARRAY,), width - 1)
     chosen = label or next((name for name in LABELS if name in numeric), next(iter(numeric), ""))
     features = tuple(name for name in numeric if name != chosen)
     if not features:
         raise DataError(
             f"Channel {channel!r} has the fields {', '.join(sample) or 'none'}, of which {len(numeric)} hold numbers. "
-            f"Expected a label and at least one field of features."
+            f"Expected a label and at least one field of features; in an array, two values a row, the label first."
         )
-    width = sum(int(np.prod(np.shape(sample[name])[1:], dtype=np.int64)) for name in features)
+    width = sum(math.prod(np.shape(sample[name])[1:]) for name in features)
     return Fields(chosen, features, width)
 
 
@@ -117,12 +118,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Neighbouring samples."""
+    """Samples that are looked at together."""
 
     rows: Rows
     """Samples `[n, 1 + features]`, label first."""
-    first: int
-    """Id of the first of them."""
+    sample_ids: NDArray[np.int64]
+    """Their ids `[n]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +160,20 @@ class Samples:
         """Say where a sample of this host stands."""
         return self.dataset.place(sample)
 
-    def gather(self, sample_ids: NDArray[np.int64]) -> Rows:
-        """Samples `[n, 1 + features]`, label first, in the order of `sample_ids` `[n]`."""
-        columns, _ = self.dataset.read(sample_ids)
+    def read(self, sample_ids: NDArray[np.int64]) -> Block:
+        """Read samples in the order of `sample_ids` `[n]`; broken ones that are skipped are missing."""
+        columns, kept = self.dataset.read(sample_ids)
+        if not columns:
+            return Block(np.empty((0, 1 + self.features), dtype=np.float32), sample_ids[:0])
         rows, labels = self.fields.split(as_tensors(columns))
-        return torch.cat([labels[:, None], rows], dim=1).numpy()
+        table: Rows = torch.cat([labels[:, None], rows], dim=1).numpy()
+        return Block(table, sample_ids if kept is None else sample_ids[kept])
 
     def blocks(self, block_values: int = _BLOCK_VALUES) -> Iterator[Block]:
         """Blocks of samples in order: this rank's share of one pass over everything."""
         size = max(block_values // (1 + self.features), 1)
         for start in range(self.split.rank * size, len(self.dataset), self.split.world * size):
-            yield Block(self.gather(np.arange(start, min(start + size, len(self.dataset)))), start)
+            yield self.read(np.arange(start, min(start + size, len(self.dataset))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
     mean = totals[0] / totals[2]
     variance = np.maximum(totals[1] / totals[2] - np.square(mean), 0.0)
-    return Survey(samples.samples, mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
+    return Survey(int(totals[2, 0]), mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
 
 
 def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[int, ...] | None:
@@ -75,7 +75,7 @@ def check_finite(block: Block, samples: Samples | PipedSamples) -> None:
     if place is not None:
         row, column = place
         raise DataError(
-            f"{samples.place(block.first + row)}: "
+            f"{samples.place(int(block.sample_ids[row]))}: "
             f"{'the label (column 1)' if column == 0 else f'feature {column} (column {column + 1})'} is "
             f"{block.rows[place]} as float32. Expected finite numbers: fill in or drop such records."
         )

@@ -130,7 +130,7 @@ def check_validation(validation: Samples | PipedSamples, task: Task) -> None:
         if len(unknown):
             row = int(unknown[0])
             raise DataError(
-                f"{validation.place(block.first + row)}: label {block.rows[row, 0]:g} is not among "
+                f"{validation.place(int(block.sample_ids[row]))}: label {block.rows[row, 0]:g} is not among "
                 f"the {task.outputs} classes of the training channel ({_shortened(task.classes)}). Expected every "
                 f"validation label to occur in training too: add such samples there, or drop these."
             )
