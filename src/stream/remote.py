@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .plan import Positions
-from .shards import BadRecords, Column, Columns, Read, Shard, join
+from .shards import BadRecords, Column, Columns, Read, join
 
 Part: TypeAlias = tuple[Positions, Columns]
 """Some records of a request: their places in it `[m]`, and their columns."""
@@ -16,8 +16,8 @@ Waiting: TypeAlias = Callable[[BadRecords], Iterator[Part]]
 
 
 @runtime_checkable
-class Remote(Shard, Protocol):
-    """A shard far away."""
+class Remote(Protocol):
+    """What a shard that is far away has besides."""
 
     def request(self, rows: Positions) -> Waiting:
         """Begin to fetch records `[n]`."""

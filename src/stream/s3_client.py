@@ -96,6 +96,10 @@ def named(name: str) -> Iterator[None]:
             f"its objects (and kms:Decrypt on their key) for the job's role."
         ) from error
     except BaseError as error:
+        if "<Code>NoSuchBucket</Code>" in str(error):
+            raise DataError(
+                f"{name}: the bucket does not exist. Check its name, and the endpoint and region."
+            ) from error
         raise PlatformError(
             f"{name} cannot be read, and trying again did not help: {_reason(error)}. Check the endpoint, the "
             f"region and the network (a VPC needs an endpoint for S3)."

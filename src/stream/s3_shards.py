@@ -33,7 +33,7 @@ class S3LayoutShard:
 
     def __init__(self, item: Object, layout: Layout, *, checksums: bool = True) -> None:
         self.name, self.records = item.name, layout.records
-        self.record_bytes = float(layout.stride)
+        self.record_bytes, self.first_line = float(layout.stride), None
         self._object, self._layout, self._checksums = item, layout, checksums
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
@@ -89,7 +89,7 @@ class S3IndexedShard:
         self, item: Object, index: Index, decode: Callable[[memoryview], Sample], threads: Executor | None
     ) -> None:
         self.name, self.records = item.name, len(index)
-        self.record_bytes = item.size / max(len(index), 1)
+        self.record_bytes, self.first_line = item.size / max(len(index), 1), None
         self._object, self._index, self._decode, self._threads = item, index, decode, threads
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:

@@ -267,7 +267,7 @@ def test_endpoint_that_is_not_there() -> None:
 
 
 def test_bucket_that_is_not_there(network: Network) -> None:
-    with pytest.raises(DataError, match="s3://nothing-here/train/ does not exist"):
+    with pytest.raises(DataError, match="s3://nothing-here/train/: the bucket does not exist"):
         Bucket("nothing-here", network.environ).objects("train/")
 
 
@@ -318,6 +318,7 @@ def layout_shards(network: Network, put: Put, sizes: list[int], **options: bool)
 @pytest.mark.parametrize(("batch_size", "world"), [(16, 1), (16, 3), (7, 2)])
 def test_loader_reads_every_sample_once(network: Network, put: Put, batch_size: int, world: int) -> None:
     dataset = Dataset("train", layout_shards(network, put, [500, 3, 1, 1200]))
+    assert dataset.remote
     found = []
     for rank in range(world):
         for batch in StreamingLoader(dataset, batch_size, rank=rank, world=world):
