@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from twofold.contract.artifact import Manifest, read_manifest
 from twofold.contract.job import read_training_job
 from twofold.contract.paths import Paths
+from twofold.stream.catalog import Host, open_dataset
 from twofold.train import program
 from twofold.train.interrupt import Interrupt
 from twofold.train.ranks import Ranks
+from twofold.train.samples import open_samples
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +50,28 @@ def quantities():
         features = random.normal(size=(count, 3)) * [1, 10, 100]
         labels = 500 + 30 * features[:, 0] - 2 * features[:, 1] + random.normal(size=count)
         return np.column_stack([labels, features])
+
+    return make
+
+
+@pytest.fixture
+def samples_of(tmp_path):
+    """samples_of(array, ..., channel="training", suffix="npy") -> samples of files of rows, label first."""
+
+    def make(*arrays, channel="training", suffix="npy", **options):
+        folder = tmp_path / channel
+        folder.mkdir()
+        for number, rows in enumerate(arrays):
+            if suffix == "npy":
+                np.save(folder / f"{number}.npy", rows)
+            else:
+                np.savetxt(folder / f"{number}.{suffix}", rows, fmt="%.9g", delimiter=",")
+        return open_samples(
+            open_dataset(folder, channel=channel, host=Host(tmp_path / "scratch"), **options),
+            "",
+            Ranks(),
+            sharded=False,
+        )
 
     return make
 

@@ -6,7 +6,7 @@ from torch import nn
 from twofold.train.config import TrainingConfig
 from twofold.train.parallel import Replica
 from twofold.train.ranks import Ranks
-from twofold.train.stream.loader import Batch
+from twofold.train.samples import Batch
 from twofold.train.tasks import Classification
 
 TASK = Classification((0, 1, 2))

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 from twofold.contract import logs
-from twofold.errors import ConfigError, DataError, UserError
+from twofold.errors import DataError, UserError
 from twofold.train import program, reports
 
 FAST = {"hidden": "16", "batch_size": 16, "epochs": 5, "learning_rate": 0.01}
@@ -121,14 +121,15 @@ GOOD = "0,1,2\n1,2,3\n"
         ({}, DataError, r"No training channel: the channels of this job are: none.*'training' or 'train'"),
         ({"data": {"a.csv": GOOD}}, DataError, "channels of this job are: data"),
         ({"training": {}}, DataError, "Channel 'training' is empty"),
-        ({"training": {"a.csv": "y,a,b\n" + GOOD}}, DataError, r"file a.csv: line 1, column 1 is 'y'.*header line"),
+        ({"training": {"a.csv": "y,2,b\n" + GOOD}}, DataError, r"file a.csv: line 1, column 1 is 'y'.*header line"),
+        ({"training": {"a.csv": "y,a\n0,1\n1\n"}}, DataError, r"file a.csv: line 3 has 1 value, expected 2"),
         ({"training": {"a.csv": GOOD + "0,1,old\n"}}, DataError, r"file a.csv: line 3, column 3 is 'old'"),
         ({"training": {"a.csv": "0,1\n0,2\n"}}, DataError, "Expected at least two classes"),
-        ({"training": {"a.npy": b"junk"}}, DataError, r"file a.npy: Found b'junk'"),
+        ({"training": {"a.npy": b"junk"}}, DataError, r"file a.npy: a.npy starts with b'junk' but its name says npy"),
         (
             {"training": {"a.npy": np.array([[0, 1.0], [np.nan, 2], [1, 3]])}},
             DataError,
-            r"file a.npy, row 1: the label \(column 1\) is nan",
+            r"file a.npy, record 1: the label \(column 1\) is nan",
         ),
         (
             {"training": {"a.csv": GOOD}, "validation": {"v.csv": "0,1\n"}},
@@ -155,14 +156,13 @@ def test_a_loss_that_is_no_number_ends_with_a_hint(make_tree, train_here, quanti
     assert not paths.model.exists()
 
 
-def test_sharded_channels_on_several_hosts_are_refused(make_tree, train_here, classes):
-    paths = make_tree(
-        {"training": {"a.csv": classes(9)}},
-        cluster={"current_host": "a", "hosts": ["a", "b"]},
-        config={"training": {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}},
-    )
-    with pytest.raises(ConfigError, match=r"ShardedByS3Key on 2 hosts.*'FullyReplicated'"):
-        train_here(paths)
+def test_a_header_names_the_label(make_tree, train_here):
+    lines = [f"{number / 10},{number % 2},{number}" for number in range(40)]
+    table = "\n".join(["width,label,size", *lines])
+    trained = train_here(make_tree({"training": {"a.csv": table}}, **FAST))
+    assert (trained.manifest.task, trained.manifest.classes) == ("classification", [0, 1])
+    trained = train_here(make_tree({"training": {"a.csv": table}}, **FAST, label="width"))
+    assert trained.manifest.task == "regression"
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from twofold.errors import ConfigError, DataError
-from twofold.train.ranks import Ranks
-from twofold.train.stream.shards import Shards
 from twofold.train.survey import Survey
 from twofold.train.tasks import Classification, Regression, check_validation, choose_task, named
 
@@ -76,21 +74,18 @@ def test_an_empty_share_has_no_losses(task):
     assert losses.item() == 0
 
 
-def validation(values):
-    return Shards("validation", (np.asarray(values, dtype=np.float64),), ("v.csv",))
-
-
-def test_validation_labels_must_be_known():
+def test_validation_labels_must_be_known(samples_of):
     task = Classification((0, 2))
-    check_validation(validation([[0, 1], [2, 1]]), task, Ranks())
-    with pytest.raises(DataError, match=r"Channel 'validation', file v.csv, line 3: label 1 is not among"):
-        check_validation(validation([[0, 1], [2, 1], [1, 5]]), task, Ranks())
+    check_validation(samples_of([[0, 1], [2, 1]], channel="val", suffix="csv"), task)
+    strange = samples_of([[0, 1], [2, 1], [1, 5]], channel="validation", suffix="csv")
+    with pytest.raises(DataError, match=r"Channel 'validation', file 0.csv, line 3: label 1 is not among"):
+        check_validation(strange, task)
 
 
 @pytest.mark.parametrize("task", [Classification((0, 1)), Regression(1.0)])
-def test_validation_values_must_be_finite(task):
-    with pytest.raises(DataError, match=r"line 2: feature 1 \(column 2\) is nan"):
-        check_validation(validation([[0, 1], [1, np.nan]]), task, Ranks())
+def test_validation_values_must_be_finite(samples_of, task):
+    with pytest.raises(DataError, match=r"file 0.npy, record 1: feature 1 \(column 2\) is nan"):
+        check_validation(samples_of([[0, 1], [1, np.nan]]), task)
 
 
 def test_names_carry_the_channel():
