@@ -77,7 +77,7 @@ class Dataset:
         if not len(sample_ids):
             return
         numbers, rows = locate(self.sizes, sample_ids)
-        # Numbers of 16 bits are sorted by counting, ten times as fast.
+        # Numbers of 16 bits are sorted by counting: measured, three to five times as fast.
         order = np.argsort(numbers.astype(np.uint16) if len(self.shards) <= 1 << 16 else numbers, kind="stable")
         for places in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
             yield int(numbers[places[0]]), places, rows[places]
