@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from ..errors import DataError, FormatError
 from ..formats import aialgs, npy, recordio, sniff, tfrecord
-from ..formats.layout import Buffer, Index, Layout, Sample
+from ..formats.layout import Buffer, Index, Layout, Sample, masked_crc
 from ..formats.sniff import Kind
 from . import index, tables
 from .dataset import Dataset
@@ -26,8 +26,8 @@ from .shards import IndexedShard, LayoutShard, Shard, alike
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file by which its kind is recognised."""
-_HEADS = (1 << 12, 1 << 16, 1 << 20)
-"""Bytes of a file in which its first record is looked for, one after the other."""
+_HEADS = (1 << 9, 1 << 12, 1 << 16, 1 << 20)
+"""Bytes of a file in which its first record is looked for, one after the other; others in them must be alike."""
 _LOOKED_AT = 8
 _EMPTY = Layout(0, 1, 0, {})
 _LISTS = {Kind.MANIFEST: "ManifestFile", Kind.AUGMENTED_MANIFEST: "AugmentedManifestFile"}
@@ -51,11 +51,22 @@ def _no_index(_buffer: Buffer) -> Index:
     raise FormatError("The array's rows are not of one stride. Write it in C order with numpy.save.")
 
 
+def _sound_example(record: memoryview) -> Sample:
+    stored = int.from_bytes(record[-4:], "little")
+    computed = masked_crc(bytes(record[tfrecord.HEADER : -4]))
+    if stored != computed:
+        raise FormatError(
+            f"found checksum {stored:#010x}, but the bytes it covers give {computed:#010x}. The record was damaged "
+            f"after it was written: copy the file again."
+        )
+    return tfrecord.decode(record)
+
+
 _RECORDS: Mapping[Kind, _Records] = {
     Kind.NPY: _Records(_no_index, lambda _: {}, npy.layout),
     Kind.RECORDIO_PROTOBUF: _Records(aialgs.index, aialgs.decode, aialgs.layout),
     Kind.RECORDIO: _Records(recordio.index, recordio.decode, _no_layout),
-    Kind.TFRECORD: _Records(tfrecord.index, tfrecord.decode, tfrecord.layout),
+    Kind.TFRECORD: _Records(tfrecord.index, _sound_example, tfrecord.layout),
 }
 
 
@@ -190,7 +201,7 @@ class _Opening:
         return self._attempt(file, partial(self._open, kind))
 
     def _open(self, kind: Kind, file: File) -> Shard:
-        if kind is Kind.TAR:
+        if kind is Kind.TAR and file.size:
             return TarShard(file, self.maps, self.threads)
         layout = self._layout(kind, file) if kind in _RECORDS else None
         if layout is not None and layout.records and not layout.stride:
