@@ -92,6 +92,10 @@ class Layout:
         """
         return {name: self._column(buffer, rows, *plan) for name, plan in self._plans.items()}
 
+    def gather_at(self, memory: Buffer, starts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Copy the payload of records that begin at any bytes `[n]` of a piece of memory; as `gather`."""
+        return {name: self._column_at(memory, starts, *plan) for name, plan in self._plans.items()}
+
     def verify(self, buffer: Buffer, first: int, last: int, *, checksums: bool = False) -> None:
         """Check the structure of records [first, last) and, when asked, their checksums.
 
@@ -118,9 +122,21 @@ class Layout:
         view = self._view(buffer, item, field.offset, 0, self.records)
         # `take` is the faster way, but would first copy a whole shard whose items are apart or not aligned.
         column = view.take(rows) if view.flags.c_contiguous and view.flags.aligned else view[rows]
+        return self._finish(column, field, final)
+
+    def _column_at(
+        self, memory: Buffer, starts: NDArray[np.int64], field: Field, item: np.dtype[Any], final: np.dtype[Any]
+    ) -> NDArray[Any]:
+        if not item.itemsize:
+            return np.empty((len(starts), *field.shape), dtype=field.dtype.newbyteorder("="))
+        # An item at every byte: those that overlap are never taken.
+        view = np.ndarray((len(memory) - field.offset - item.itemsize + 1,), item, memory, field.offset, (1,))
+        return self._finish(view[starts], field, final)
+
+    def _finish(self, column: NDArray[Any], field: Field, final: np.dtype[Any]) -> NDArray[Any]:
         if field.varint:
             parts = column.view(np.uint8).reshape(-1, field.varint)
-            return _join_varints(parts, final.base).reshape(len(rows), *field.shape)
+            return _join_varints(parts, final.base).reshape(len(column), *field.shape)
         column = column.view(final)
         return column if field.dtype.isnative else column.astype(column.dtype.newbyteorder("="))
 

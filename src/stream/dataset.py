@@ -9,6 +9,7 @@ from .folders import ImageFolder
 from .plan import Positions, locate
 from .remote import Part, Remote, Waiting, scatter
 from .shards import BadRecords, Read, Shard, join
+from .together import alike, read_together
 
 
 class Dataset:
@@ -19,6 +20,7 @@ class Dataset:
         self.shards = tuple(shards)
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
+        self._together = alike(self.shards) if len(self.shards) > 1 else None
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
         """Whether samples come over a network, so that few large requests beat many small ones."""
 
@@ -51,6 +53,10 @@ class Dataset:
             return self.request(sample_ids)()
         if len(self.shards) == 1 or not len(sample_ids):
             return self.shards[0].read(sample_ids, self.bad)
+        if self._together is not None:
+            together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad)
+            if together is not None:
+                return together
         parts = []
         for number, places, rows in self._by_shard(sample_ids):
             columns, kept = self.shards[number].read(rows, self.bad)

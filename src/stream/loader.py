@@ -21,7 +21,7 @@ from .shards import Column, Read
 Batch: TypeAlias = dict[str, Any]
 """Tensors `[n, ...]` by field, or lists of values that are no numbers or differ in shape."""
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 """Bytes of samples that are read at once; two blocks are held."""
 REMOTE_BLOCK_BYTES = 64 << 20
 """The same for samples far away, over all ranks: each slot's part of a block is a request, which must be worth it."""

@@ -99,11 +99,24 @@ class Plan:
         parts = []
         for number in range(first // self.window, -(-last // self.window)):
             start = number * self.window
-            order = self._window_order(number, slots, np.clip(lengths - start, 0, self.window))
-            parts.append(order[max(first - start, 0) : last - start] + start)
+            order = self._known_order(number, slots, lengths)
+            parts.append(order[max(first - start, 0) : last - start] + np.int64(start))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _window_order(self, number: int, slots: range, sizes: Positions) -> Positions:
+    def _known_order(self, number: int, slots: range, lengths: Positions) -> NDArray[np.uint32]:
+        """Order inside one window, kept for the next block: a window of large records is many blocks."""
+        key = (number, slots)
+        if key not in self._orders:
+            self._orders.clear()
+            sizes = np.clip(lengths - number * self.window, 0, self.window)
+            self._orders[key] = self._window_order(number, slots, sizes)
+        return self._orders[key]
+
+    @cached_property
+    def _orders(self) -> dict[tuple[int, range], NDArray[np.uint32]]:
+        return {}
+
+    def _window_order(self, number: int, slots: range, sizes: Positions) -> NDArray[np.uint32]:
         """Order inside one window of each slot `[window, slots]`; `sizes` `[slots]` is how much of it the span fills.
 
         Every slot and window has a bijection of its own on the next power of two. Where the span ends inside the
@@ -120,7 +133,7 @@ class Plan:
         if int(sizes.min(initial=0)) < 1 << bits:
             # A stable sort that only moves what does not exist behind what does.
             order = np.take_along_axis(order, np.argsort(order >= sizes[None, :], axis=0, kind="stable"), axis=0)
-        return order[:width].astype(np.int64)
+        return order[:width]
 
     def _sample_ids(self, ring: Positions) -> Positions:
         """Turn positions on the ring into sample ids."""

@@ -90,43 +90,64 @@ class LayoutShard:
         self.dtypes = {name: field.dtype.newbyteorder("=") for name, field in layout.fields.items()}
         """Type of each field as it is read."""
         self.kinds = dict.fromkeys(self.shapes, NUMBERS)
-        self._file, self._layout, self._maps = file, layout, maps
-        self._checksums, self._casts = checksums, False
+        self.layout = layout
+        self._file, self._maps, self._sound = file, maps, False
+        self._checksums, self.casts = checksums, False
         self._chunk = max(1, _CHECKED_BYTES // max(layout.stride, 1))
         self._checked = np.zeros(-(-layout.records // self._chunk), dtype=bool)
 
     def cast(self, dtypes: Mapping[str, np.dtype[Any]]) -> None:
         """Give fields as other types from now on."""
-        self._casts = dtypes != self.dtypes
+        self.casts = dtypes != self.dtypes
         self.dtypes = dict(dtypes)
+
+    @property
+    def sound(self) -> bool:
+        """Whether all records have been checked, or there is nothing to check."""
+        return self._sound or not (self.layout.fixed or self.layout.checksums)
+
+    def gathers_like(self, other: "LayoutShard") -> bool:
+        """Whether the same gather takes records of both."""
+        mine, its = self.layout, other.layout
+        same = (mine.offset, mine.stride, mine.fields) == (its.offset, its.stride, its.fields)
+        return same and not self.casts and not other.casts
+
+    def buffer(self) -> NDArray[np.uint8]:
+        """Return the bytes of the shard."""
+        return self._maps.map(self._file)
+
+    def starts(self, rows: Positions) -> Positions:
+        """First byte of each of the records `[n]`."""
+        return rows * self.layout.stride + self.layout.offset
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Gather records `[n]`."""
-        buffer = self._maps.map(self._file)
-        broken = self._check(buffer, rows, bad) if self._layout.fixed or self._layout.checksums else []
+        buffer = self.buffer()
+        broken = [] if self.sound else self.check(buffer, rows, bad)
         if not broken:
             return self._gather(buffer, rows), None
         kept = np.delete(np.arange(len(rows)), broken)
         return self._gather(buffer, rows[kept]), kept
 
     def _gather(self, buffer: NDArray[np.uint8], rows: Positions) -> Columns:
-        columns = self._layout.gather(buffer, rows)
-        if self._casts:
+        columns = self.layout.gather(buffer, rows)
+        if self.casts:
             return {name: column.astype(self.dtypes[name], copy=False) for name, column in columns.items()}
         return dict(columns)
 
-    def _check(self, buffer: NDArray[np.uint8], rows: Positions, bad: BadRecords) -> list[int]:
+    def check(self, buffer: NDArray[np.uint8], rows: Positions, bad: BadRecords) -> list[int]:
         """Check what has not been checked yet and return the places of broken rows."""
         broken: list[int] = []
         chunks = np.unique(rows // self._chunk)
         for chunk in chunks[~self._checked[chunks]]:
             first, last = chunk * self._chunk, min((chunk + 1) * self._chunk, self.records)
             try:
-                self._layout.verify(buffer, first, last, checksums=self._checksums)
+                self.layout.verify(buffer, first, last, checksums=self._checksums)
                 self._checked[chunk] = True
             except FormatError:
                 # Somewhere in these rows: look at each that is asked for, since the others may never be.
                 broken += self._broken_among(buffer, rows, np.flatnonzero((rows >= first) & (rows < last)), bad)
+        self._sound = bool(self._checked.all())
         return broken
 
     def _broken_among(
@@ -135,7 +156,7 @@ class LayoutShard:
         broken = []
         for place in suspects.tolist():
             try:
-                self._layout.verify(buffer, int(rows[place]), int(rows[place]) + 1, checksums=self._checksums)
+                self.layout.verify(buffer, int(rows[place]), int(rows[place]) + 1, checksums=self._checksums)
             except FormatError as error:
                 bad.found(self.name, error, int(rows[place]))
                 broken.append(place)
