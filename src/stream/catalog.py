@@ -106,25 +106,28 @@ def open_dataset(
     Raises:
         DataError: no file, files of several kinds, or one that nothing here reads.
     """
-    manifest = index.read(folder) if folder.is_dir() else None
-    files = list_files(folder) if manifest is None else manifest.files(folder)
-    if manifest is None and not files and not may_be_empty:
+    manifests = index.read(folder) if folder.is_dir() else []
+    files = [file for manifest in manifests for file in manifest.files(folder)] or list_files(folder)
+    if not files and not may_be_empty:
         raise DataError(
             f"Channel {channel!r} is empty: no file in {folder}. Likely causes: the S3 prefix of the channel has no "
             f"objects or misses its last '/'; the channel has another name; the role may not read the bucket."
         )
-    kind = manifest.kind if manifest else _kind(files, channel, content_type) if files else None
-    if manifest and kind in tables.KINDS:
-        manifest = None
+    kind = manifests[0].kind if manifests else _kind(files, channel, content_type) if files else None
+    if kind in tables.KINDS:
+        manifests = []
     opening = _Opening(channel, host, Maps(channel), threads, tables.variant(kind, files) if kind else "")
-    if kind and host.leads and not manifest:
+    if kind and host.leads and not manifests:
         opening.derive_all(kind, files)
     # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
     host.barrier()
     shards: list[Shard]
-    if manifest is not None:
-        counts = [entry.records for entry in manifest.shards]
-        shards = [opening.prepared(*pair, manifest) for pair in zip(files, counts, strict=True)]
+    if manifests:
+        # Where each host has its own objects, the index can list shards that another host has.
+        listed = ((manifest, pair) for manifest in manifests for pair in manifest.counted(folder))
+        shards = [
+            opening.prepared(*pair, manifest) for manifest, pair in listed if not may_be_empty or pair[0].path.exists()
+        ]
     elif kind is Kind.IMAGE:
         shards = [ImageFolder(channel, files, threads)]
     else:

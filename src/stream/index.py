@@ -7,6 +7,7 @@
 Names that start with a dot are no data for whoever lists the folder.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from ..formats.sniff import Kind
 from .files import File
 
 NAME = "index.json"
+_PARTS = "index-*.json"
 
 
 class FieldEntry(BaseModel):
@@ -125,6 +127,10 @@ class Manifest(BaseModel):
         """Files of the shards, as they were when the index was written."""
         return [File(shard.name, folder / shard.name, shard.bytes) for shard in self.shards]
 
+    def counted(self, folder: Path) -> list[tuple[File, int]]:
+        """Files of the shards, each with its records."""
+        return list(zip(self.files(folder), (shard.records for shard in self.shards), strict=True))
+
     @model_validator(mode="after")
     def _check(self) -> "Manifest":
         """Refuse what would be read outside a shard or outside the folder; raises ValueError."""
@@ -139,15 +145,24 @@ class Manifest(BaseModel):
         return self
 
 
-def read(folder: Path) -> Manifest | None:
-    """Read the index of a folder; None where there is none.
+def read(folder: Path) -> list[Manifest]:
+    """Read the index of a folder, or that of each host that has prepared a part of it; none where there is none.
 
     Raises:
-        DataError: it is broken.
+        DataError: one is broken, or hosts have written different formats.
     """
-    path = folder / NAME
-    if not path.is_file():
-        return None
+    whole = folder / NAME
+    parts = [whole] if whole.is_file() else sorted(folder.glob(_PARTS))
+    manifests = [_read(path) for path in parts]
+    if len({manifest.format for manifest in manifests}) > 1:
+        raise DataError(
+            f"{folder}: the indexes {', '.join(path.name for path in parts)} name several formats. Expected the output "
+            f"of one `prepare` in a folder: prepare each into a folder of its own."
+        )
+    return manifests
+
+
+def _read(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -178,7 +193,7 @@ def read_index(path: Path, size: int) -> Index | None:
 
 def write_index(path: Path, index: Index) -> None:
     """Write starts and stops of records, whole or not at all."""
-    partial = path.with_suffix(".partial.npy")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npy")
     np.save(partial, np.stack([index.starts, index.stops]), allow_pickle=False)
     partial.replace(path)
 

@@ -93,13 +93,8 @@ class PipeLoader:
             attributes=attributes,
             wait_seconds=wait_seconds,
         )
-        first = rank - local_rank
-        slots = [rank_slots(batch_size, first + local, world) for local in range(local_world)]
-        whole = (
-            range(batch_size) if channel.distribution == "FullyReplicated" else range(slots[0].start, slots[-1].stop)
-        )
-        borders = [(mine.start - whole.start, mine.stop - whole.start) for mine in slots]
-        self._shares = Shares(records=len(whole), borders=borders)
+        slots = [rank_slots(batch_size, rank - local_rank + local, world) for local in range(local_world)]
+        self._shares = _shares(slots, batch_size, divided=channel.distribution != "FullyReplicated")
         self._feed = self._open_feed(local_rank, local_world, sockets)
 
     def state_dict(self) -> dict[str, int]:
@@ -177,3 +172,9 @@ class PipeLoader:
         if local_rank:
             return Listener(self._pipe, local_rank, address)
         return Reader(self._pipe, self._shares, address, drop_last=self._drop_last)
+
+
+def _shares(slots: list[range], batch_size: int, *, divided: bool) -> Shares:
+    """How the records of a host are shared out: its own slots' where hosts have different data, else all slots'."""
+    whole = range(slots[0].start, slots[-1].stop) if divided else range(batch_size)
+    return Shares(records=len(whole), borders=[(mine.start - whole.start, mine.stop - whole.start) for mine in slots])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from twofold.formats import parquet
 from twofold.stream.catalog import Host, open_dataset
 
 COMMAND = [sys.executable, "-P", "-m", "twofold.prepare"]
@@ -51,24 +50,14 @@ def read_back(tmp_path_factory):
     """Read all records of a prepared folder, of one host or several: columns by name, in the order of the shards."""
 
     def read(folder):
-        parts = []
-        for path in sorted(folder.glob("index*.json")):
-            content = json.loads(path.read_text())
-            if not content["shards"]:
-                continue
-            if content["format"] == "parquet":
-                opened = [parquet.open_file((folder / shard["name"]).read_bytes()) for shard in content["shards"]]
-                parts += [shard.group(number) for shard in opened for number in range(len(shard.group_rows))]
-                continue
-            view = tmp_path_factory.mktemp("host")
-            (view / "index.json").write_bytes(path.read_bytes())
-            for shard in content["shards"]:
-                for found in (folder / shard["name"], folder / f".{shard['name']}.index.npy"):
-                    if found.exists():
-                        (view / found.name).symlink_to(found)
-            dataset = open_dataset(view, channel="prepared", host=Host(view / ".scratch"))
-            parts.append(dataset.read(np.arange(len(dataset)))[0])
-        return {name: [value for part in parts for value in part[name]] for name in parts[0]} if parts else {}
+        dataset = open_dataset(
+            folder, channel="prepared", host=Host(tmp_path_factory.mktemp("host")), may_be_empty=True
+        )
+        return (
+            {name: list(column) for name, column in dataset.read(np.arange(len(dataset)))[0].items()}
+            if len(dataset)
+            else {}
+        )
 
     return read
 
