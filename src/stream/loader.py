@@ -7,16 +7,19 @@ Python, and memory is bounded by two blocks whatever the size of the data.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import ConfigError
 from .dataset import Dataset
 from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
 from .shards import Column, Read
+from .streaming_dataset import StreamingDataset
 
 Batch: TypeAlias = dict[str, Any]
 """Tensors `[n, ...]` by field, or lists of values that are no numbers or differ in shape."""
@@ -28,10 +31,18 @@ REMOTE_BLOCK_BYTES = 64 << 20
 APART_BYTES = 64 << 10
 """Samples far away of at least this size are fetched one by one."""
 _AHEAD = 1
+_GROWTH = 4
+"""The first block is one step, each of the next so many times as large as the one before."""
 
 
 class StreamingLoader:
     """Batches of a dataset for one rank of many; iterate once an epoch.
+
+        loader = StreamingLoader("/opt/ml/input/data/training", batch_size=256, seed=1)
+        for epoch in range(loader.epoch, 10):
+            for batch in loader:                        # {"label": Tensor [n], "features": Tensor [n, 64]}
+                train_on(batch)
+                state = loader.state_dict()             # goes into the checkpoint; load_state_dict goes on from there
 
     The state is small data: `{"seed", "epoch", "step"}` and what must not change between stop and resume. A state saved
     on 8 ranks resumes on 3 with the very same global batches.
@@ -39,13 +50,13 @@ class StreamingLoader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | str | Path,
         batch_size: int,
         *,
         seed: int = 0,
         shuffle: bool = True,
-        rank: int = 0,
-        world: int = 1,
+        rank: int | None = None,
+        world: int | None = None,
         window: int | None = None,
         drop_last: bool = False,
         pin_memory: bool = False,
@@ -54,12 +65,12 @@ class StreamingLoader:
         """Take what a run is made of; nothing is read before iteration.
 
         Args:
-            dataset: samples by number.
+            dataset: samples by number, or a folder or file that is opened as `StreamingDataset` opens it.
             batch_size: samples of a *global* batch, over all ranks.
             seed: with the epoch it gives the order.
             shuffle: False goes through each slot's span in order.
-            rank: this process among all ranks.
-            world: number of all ranks.
+            rank: this process among all ranks; by default as torch.distributed has it, if it is initialised.
+            world: number of all ranks; by default as torch.distributed has it.
             window: samples that are shuffled together within a slot's span; by default 256, and fewer where samples
                 far away are so large that windows of all slots would not fit into a block.
             drop_last: leave out the last global batch when it is short.
@@ -69,11 +80,15 @@ class StreamingLoader:
         Raises:
             ConfigError: more ranks than samples in a batch, or a rank outside the world.
         """
+        if rank is None and world is None and dist.is_available() and dist.is_initialized():
+            rank, world = dist.get_rank(), dist.get_world_size()
+        rank, world = rank or 0, world or 1
         if not 0 <= rank < world <= batch_size:
             raise ConfigError(
                 f"rank {rank} of {world} ranks with batch_size {batch_size}. Expected 0 <= rank < world <= batch_size: "
                 f"raise 'batch_size' or use fewer ranks."
             )
+        dataset = dataset if isinstance(dataset, Dataset) else StreamingDataset(dataset)
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
         self.rank, self.world = rank, world
         self.window = window or _default_window(dataset, batch_size)
@@ -160,13 +175,13 @@ class StreamingLoader:
             yield self._read(*asked.popleft())
 
     def _spans(self, steps: int, slots: int) -> Iterator[tuple[int, int]]:
-        """First and last steps of the blocks: whole windows where they are large, the first block a small one."""
+        """First and last steps of the blocks: small ones first, since somebody waits for the first batch."""
         start, size = self.step, self._block_steps(slots)
-        aligned = min(size, self.window)
+        aligned = min(size, self.window) if self.dataset.remote else 1
         while start < steps:
             stop = min(start - start % aligned + aligned, steps)
             yield start, stop
-            start, aligned = stop, size
+            start, aligned = stop, size if self.dataset.remote else min(size, aligned * _GROWTH)
 
     def _block_steps(self, slots: int) -> int:
         """Steps of a block: as many as fit its bytes, so that one large record makes blocks of one step."""

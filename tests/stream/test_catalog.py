@@ -3,12 +3,12 @@
 import contextlib
 import io
 import json
-import os
 import resource
 import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -198,8 +198,8 @@ def test_values_come_back_in_any_order_over_several_shards(tmp_path, host, kind)
         assert kept is None
         for name, values in truth.items() if len(numbers) else ():
             assert same(columns[name], taken(values, numbers)), name
-    labels = [batch for batch in StreamingLoader(dataset, 16, seed=1)]
-    assert sum(len(next(iter(batch.values()))) for batch in labels) == 120
+    batches = list(StreamingLoader(dataset, 16, seed=1))
+    assert sum(len(next(iter(batch.values()))) for batch in batches) == 120
 
 
 def test_images_in_folders_of_their_classes(tmp_path, host):
@@ -504,7 +504,7 @@ def test_an_image_that_vanishes_is_named(tmp_path, host):
 
 def test_images_without_a_folder_have_no_class(tmp_path, host):
     Image.fromarray(PIXELS[0].transpose(1, 2, 0)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="the image a.png lies in no folder"):
+    with pytest.raises(DataError, match=r"the image a.png lies in no folder"):
         open_dataset(tmp_path, channel="train", host=host)
 
 
@@ -661,11 +661,11 @@ def test_a_thousand_files_are_read_with_few_of_them_open(tmp_path, host):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / f"{number:04d}.rec").write_bytes(protobuf(number % 120) * 3)
     dataset = open_dataset(tmp_path / "data", channel="train", host=host)
-    open_files = [len(os.listdir("/proc/self/fd"))]
+    open_files = [len(list(Path("/proc/self/fd").iterdir()))]
     count = 0
     for batch in StreamingLoader(dataset, 256):
         count += len(batch["label"])
-        open_files.append(len(os.listdir("/proc/self/fd")))
+        open_files.append(len(list(Path("/proc/self/fd").iterdir())))
     assert count == 3000
     assert max(open_files) - open_files[0] <= 300
 

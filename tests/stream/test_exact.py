@@ -1,7 +1,6 @@
-"""The same samples in the same order, whatever happens: processes killed in mid-epoch, resumed on other numbers of ranks."""
+"""The same samples in the same order: processes killed in mid-epoch and resumed on other numbers of ranks."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -23,17 +22,17 @@ from twofold.stream.loader import StreamingLoader
 
 folder, scratch, ledger, state, rank, world = sys.argv[1:]
 dataset = open_dataset(Path(folder), channel="train", host=Host(Path(scratch)))
-loader = StreamingLoader(dataset, %d, seed=11, rank=int(rank), world=int(world))
+loader = StreamingLoader(dataset, BATCH, seed=11, rank=int(rank), world=int(world))
 if os.path.exists(state):
     loader.load_state_dict(json.loads(Path(state).read_text()))
 out = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-while loader.epoch < %d:
+while loader.epoch < EPOCHS:
     epoch = loader.epoch
     for batch in loader:
         step = [epoch, loader.step - 1, batch["label"].long().tolist(), loader.state_dict()]
         os.write(out, json.dumps(step).encode() + b"\\n")
         os.fsync(out)
-""" % (BATCH, EPOCHS)
+""".replace("BATCH", str(BATCH)).replace("EPOCHS", str(EPOCHS))
 
 
 def ledger_of(path):
@@ -114,4 +113,4 @@ def test_killed_and_resumed_on_1_2_8_and_3_ranks_it_is_the_unbroken_run(folder, 
     assert found == expected
     assert list(found) == [(epoch, step) for epoch in range(EPOCHS) for step in range(STEPS)]
     for epoch in range(EPOCHS):
-        assert sorted(sum((found[epoch, step] for step in range(STEPS)), [])) == list(range(1000))
+        assert sorted(sample for step in range(STEPS) for sample in found[epoch, step]) == list(range(1000))
