@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import resource
+import sys
 import tarfile
 import threading
 import time
@@ -697,3 +698,11 @@ def test_images_are_decoded_in_the_threads_that_are_given(tmp_path, host):
     alone, _ = open_dataset(tmp_path / "data", channel="train", host=host).read(np.arange(8))
     assert np.array_equal(with_columns["image"], alone["image"])
     assert set(threading.enumerate()) == before
+
+
+def test_shared_memory_is_not_used(tmp_path, host):
+    """A container has little or none of it: nothing may be mapped from there while batches are read."""
+    dataset = open_dataset(write(tmp_path / "data", "parquet with text"), channel="train", host=host)
+    for _ in StreamingLoader(dataset, 16):
+        assert "/dev/shm/" not in Path("/proc/self/maps").read_text()
+    assert "multiprocessing.shared_memory" not in sys.modules
