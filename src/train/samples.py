@@ -161,11 +161,22 @@ class Samples:
         return self.dataset.place(sample)
 
     def read(self, sample_ids: NDArray[np.int64]) -> Block:
-        """Read samples in the order of `sample_ids` `[n]`; broken ones that are skipped are missing."""
+        """Read samples in the order of `sample_ids` `[n]`; broken ones that are skipped are missing.
+
+        Raises:
+            DataError: a sample of another shape than the first one; names file and record.
+        """
         columns, kept = self.dataset.read(sample_ids)
         if not columns:
             return Block(np.empty((0, 1 + self.features), dtype=np.float32), sample_ids[:0])
-        rows, labels = self.fields.split(as_tensors(columns))
+        try:
+            rows, labels = self.fields.split(as_tensors(columns))
+        except DataError as error:
+            if len(sample_ids) > 1:
+                # One by one it shows which: a sample that alone is sound has the fields and the width of the first.
+                for sample in sample_ids:
+                    self.read(np.array([sample]))
+            raise DataError(f"{self.place(int(sample_ids[0]))}: {error}") from error
         table: Rows = torch.cat([labels[:, None], rows], dim=1).numpy()
         return Block(table, sample_ids if kept is None else sample_ids[kept])
 
