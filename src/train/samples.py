@@ -1,6 +1,7 @@
 """The samples of a channel as dense models take them: a row of features and a label each."""
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from ..stream.loader import StreamingLoader
 from ..stream.shards import Columns
 from .ranks import Ranks
 from .split import Split, split_of
+
+log = logging.getLogger("twofold.train")
 
 Rows = NDArray[np.float32]
 
@@ -185,6 +188,10 @@ class Samples:
         size = max(block_values // (1 + self.features), 1)
         for start in range(self.split.rank * size, len(self.dataset), self.split.world * size):
             yield self.read(np.arange(start, min(start + size, len(self.dataset))))
+        if self.dataset.bad.skipped:
+            log.warning(
+                "%d broken records are skipped, the first: %s", self.dataset.bad.skipped, self.dataset.bad.first
+            )
 
 
 @dataclass(frozen=True, slots=True)

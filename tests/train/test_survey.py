@@ -66,7 +66,7 @@ def test_a_value_that_is_not_finite_is_named(samples_of, row, column, value, mes
 
 
 @pytest.mark.parametrize("block_values", [1 << 22, 8])
-def test_records_that_are_skipped_do_not_count(tmp_path, monkeypatch, block_values):
+def test_records_that_are_skipped_do_not_count_and_are_reported(tmp_path, monkeypatch, caplog, block_values):
     """Nor do those after them move: a message names the record as it stands in the file."""
     monkeypatch.setattr(Samples.blocks, "__defaults__", (block_values,))
     path = tmp_path / "data" / "a.rec"
@@ -84,6 +84,7 @@ def test_records_that_are_skipped_do_not_count(tmp_path, monkeypatch, block_valu
     found = survey(samples, Ranks())
     assert found.mean == pytest.approx(np.delete(values, 1, axis=0).mean(axis=0), rel=1e-6)
     assert (found.samples, found.classes, samples.dataset.bad.skipped) == (4, (5, 7, 8, 9), 1)
+    assert "1 broken records are skipped, the first: Channel 'training', file a.rec: record 1 at byte" in caplog.text
     records[3] = aialgs.encode({"label": np.float32(np.nan), "features": values[3][1:]})
     path.write_bytes(b"".join(records))
     with pytest.raises(DataError, match=r"file a.rec, record 3: the label \(column 1\) is nan"):
