@@ -9,7 +9,7 @@ from .folders import ImageFolder
 from .plan import Positions, locate
 from .remote import Part, Remote, Waiting, scatter
 from .shards import BadRecords, Read, Shard, join
-from .together import alike, read_together
+from .together import one_layout, read_together
 
 
 class Dataset:
@@ -20,7 +20,7 @@ class Dataset:
         self.shards = tuple(shards)
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
-        self._together = alike(self.shards) if len(self.shards) > 1 else None
+        self._together = one_layout(self.shards) if len(self.shards) > 1 else None
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
         """Whether samples come over a network, so that few large requests beat many small ones."""
 

@@ -163,12 +163,21 @@ def read(folder: Path) -> list[Manifest]:
 
 
 def _read(path: Path) -> Manifest:
+    return parse(path.read_bytes(), str(path))
+
+
+def parse(content: bytes, name: str) -> Manifest:
+    """Read the content of an index; `name` is what messages call it.
+
+    Raises:
+        DataError: it is broken.
+    """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {where}: {first['msg']}. Remove it, or run `prepare` again.") from error
+        raise DataError(f"{name}: {where}: {first['msg']}. Remove it, or run `prepare` again.") from error
 
 
 def write(folder: Path, manifest: Manifest) -> None:

@@ -33,7 +33,8 @@ class S3LayoutShard:
 
     def __init__(self, item: Object, layout: Layout, *, checksums: bool = True) -> None:
         self.name, self.records = item.name, layout.records
-        self.record_bytes, self.first_line = float(layout.stride), None
+        self.record_bytes = float(layout.stride)
+        self.first_line: int | None = None
         self._object, self._layout, self._checksums = item, layout, checksums
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:

@@ -10,6 +10,8 @@ from ..contract import machine
 from ..contract.paths import scratch as temporary
 from .catalog import Host, open_dataset
 from .dataset import Dataset
+from .s3 import SCHEME
+from .s3_catalog import open_s3
 
 
 class StreamingDataset(Dataset):
@@ -36,7 +38,7 @@ class StreamingDataset(Dataset):
         """Open it. Each process that does so parses what it does not find in `scratch`.
 
         Args:
-            path: a folder or a file.
+            path: a folder, a file, or `s3://bucket/prefix`, with credentials and endpoint as the AWS tools take them.
             channel: what messages call it; by default the folder's name.
             content_type: a media type, where the content alone does not tell.
             on_bad_record: `stop` at a broken record, or `skip` it and count.
@@ -46,15 +48,21 @@ class StreamingDataset(Dataset):
         Raises:
             DataError: no file, files of several kinds, or one that nothing here reads.
         """
-        path = Path(path)
-        opened = open_dataset(
-            path,
-            channel=channel or path.absolute().name,
-            host=Host(Path(scratch) if scratch else own_scratch()),
-            content_type=content_type,
-            on_bad_record=on_bad_record,
-            threads=ThreadPoolExecutor(threads or machine.cpus(), thread_name_prefix="twofold-decode"),
-        )
+        host = Host(Path(scratch) if scratch else own_scratch())
+        pool = ThreadPoolExecutor(threads or machine.cpus(), thread_name_prefix="twofold-decode")
+        opened: Dataset
+        if str(path).startswith(SCHEME):
+            name = channel or str(path)
+            opened = open_s3(str(path), os.environ, channel=name, host=host, on_bad_record=on_bad_record, threads=pool)
+        else:
+            opened = open_dataset(
+                Path(path),
+                channel=channel or Path(path).absolute().name,
+                host=host,
+                content_type=content_type,
+                on_bad_record=on_bad_record,
+                threads=pool,
+            )
         super().__init__(opened.channel, opened.shards, on_bad_record=on_bad_record)
 
 

@@ -15,7 +15,7 @@ from .plan import Positions
 from .shards import BadRecords, LayoutShard, Read, Shard
 
 
-def alike(shards: Sequence[Shard]) -> tuple[LayoutShard, ...] | None:
+def one_layout(shards: Sequence[Shard]) -> tuple[LayoutShard, ...] | None:
     """Return the shards if a batch of them can be one gather: all of one stride, fields and types."""
     found = tuple(shard for shard in shards if isinstance(shard, LayoutShard))
     if len(found) < len(shards) or not all(shard.gathers_like(found[0]) for shard in found):

@@ -3,6 +3,8 @@
 import json
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,9 +18,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from twofold.errors import ConfigError, DataError, PlatformError
 from twofold.formats import aialgs
+from twofold.stream.catalog import Host
 from twofold.stream.dataset import Dataset
 from twofold.stream.loader import StreamingLoader
 from twofold.stream.s3 import PIECE_BYTES, Bucket, Object, parse_uri
+from twofold.stream.s3_catalog import open_s3
 from twofold.stream.s3_client import open_store
 from twofold.stream.s3_shards import GAP_BYTES, S3IndexedShard, S3LayoutShard
 from twofold.stream.shards import BadRecords
@@ -395,3 +399,49 @@ def test_object_that_vanishes_in_the_middle_of_an_epoch(network: Network, put: P
     network.faults, network.always = [""], "404"
     with pytest.raises(DataError, match=r"s3://data/train/00\d does not exist"):
         list(StreamingLoader(dataset, 8))
+
+
+def table(first: int, last: int) -> bytes:
+    return "".join(f"{number},{number * 2},{number * 3}\n" for number in range(first, last)).encode()
+
+
+def all_labels(dataset: Dataset) -> list[float]:
+    return sorted(label for batch in StreamingLoader(dataset, 8) for label in batch["label"].flatten().tolist())
+
+
+def test_address_of_records_of_one_stride_reads_ranges_only(network: Network, put: Put, tmp_path: Path) -> None:
+    put("set/a.rec", rows(0, 20))
+    put("set/b.rec", rows(20, 50))
+    dataset = open_s3("s3://data/set/", network.environ, channel="train", host=Host(tmp_path))
+    assert dataset.remote
+    assert all_labels(dataset) == list(range(50))
+    assert not list(tmp_path.iterdir())
+
+
+def test_address_of_tables_is_copied_once(network: Network, put: Put, tmp_path: Path) -> None:
+    put("set/x/a.csv", table(0, 20))
+    put("set/x/b.csv", table(20, 50))
+    for _ in range(2):
+        dataset = open_s3("s3://data/set/x/", network.environ, channel="train", host=Host(tmp_path))
+        assert all_labels(dataset) == list(range(50))
+    assert len(list(tmp_path.glob("s3-*"))) == 1
+    put("set/x/b.csv", table(20, 60))
+    dataset = open_s3("s3://data/set/x/", network.environ, channel="train", host=Host(tmp_path))
+    assert all_labels(dataset) == list(range(60))
+
+
+def test_address_of_a_prepared_dataset_reads_its_index(network: Network, put: Put, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_bytes(table(0, 50))
+    command = [sys.executable, "-m", "twofold.prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--format", "npy"]
+    subprocess.run(command, check=True, capture_output=True)
+    for path in (tmp_path / "out").iterdir():
+        put(f"ready/{path.name}", path.read_bytes())
+    dataset = open_s3("s3://data/ready/", network.environ, channel="train", host=Host(tmp_path / "host"))
+    assert dataset.remote
+    assert all_labels(dataset) == list(range(50))
+
+
+def test_address_without_objects_is_named(network: Network, put: Put, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no object at s3://data/nothing/"):
+        open_s3("s3://data/nothing/", network.environ, channel="train", host=Host(tmp_path))
