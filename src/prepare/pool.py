@@ -10,12 +10,11 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any
 
-from ..contract import outcome
+from ..contract import outcome, signals
 from ..errors import DataError, PlatformError, TwofoldError
 from .convert import Done
 from .units import Unit
@@ -87,7 +86,7 @@ class Crew:
             TwofoldError: what a worker met.
         """
         waiting = list(reversed(units))
-        with _signals() as wakeup, selectors.DefaultSelector() as selector:
+        with signals.as_bytes((signal.SIGTERM, signal.SIGINT)) as wakeup, selectors.DefaultSelector() as selector:
             selector.register(wakeup, selectors.EVENT_READ)
             crew = [_Worker(self._told, self._environ) for _ in range(min(self.size, len(units)))]
             try:
@@ -145,27 +144,6 @@ def _dismiss(crew: list[_Worker]) -> None:
             worker.process.kill()
             worker.process.wait()
         worker.stdout.close()
-
-
-@contextmanager
-def _signals() -> Iterator[int]:
-    """Turn SIGTERM and SIGINT into bytes that can be waited for."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = {number: signal.signal(number, _note) for number in (signal.SIGTERM, signal.SIGINT)}
-    old = signal.set_wakeup_fd(writer)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(old)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
-
-
-def _note(_number: int, _frame: object) -> None:
-    """Nothing: the number of the signal is in the pipe."""
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

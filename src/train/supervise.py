@@ -8,10 +8,11 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+
+from ..contract import signals
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s
     still there `stop_timeout_s` after the signal is killed, and so is every process that the agent leaves behind.
     """
     _adopt_orphans()
-    with _signals() as wakeup:
+    with signals.as_bytes((*_STOP_SIGNALS, signal.SIGCHLD)) as wakeup:
         child = subprocess.Popen(argv, env=dict(environ), start_new_session=True)
         deadline: float | None = None
         killed = False
@@ -55,29 +56,6 @@ def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s
                 _kill(child.pid)
         _kill_orphans()
         return Ending(returncode=returncode, stopped=deadline is not None, killed=killed)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[int]:
-    """Turn signals into bytes on a pipe; the handlers themselves do nothing."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    numbers = (*_STOP_SIGNALS, signal.SIGCHLD)
-    before = {number: signal.signal(number, _ignore) for number in numbers}
-    old_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(old_writer)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Exist, so that Python writes the signal's number to the wakeup pipe."""
 
 
 def _pending(reader: int) -> bytes:
