@@ -187,7 +187,7 @@ def drawn(images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, probabi
     lines = ["   ".join("".join(row) for row in rows) for rows in pixels.transpose(1, 0, 2)]
     captions = [
         [f"{name} {value}" for value in values[: len(images)]]
-        for name, values in (("truth", labels), ("answer", predicted), ("p =", probability.round(3)))
+        for name, values in (("truth", labels), ("answer", predicted), ("p =", [f"{p:.3f}" for p in probability]))
     ]
     return "\n".join([*lines, *("   ".join(f"{text:16}" for text in caption) for caption in captions)])
 
