@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -131,5 +131,17 @@ def _from_peer(error: Exception) -> bool:
     return isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo/" in str(error))
 
 
+def leave(code: int) -> NoReturn:
+    """End this process at once, with everything that was logged written out.
+
+    While the interpreter is taken down, a native thread of torch or Arrow that comes back to it is unwound through C++
+    and aborts the process (`terminate called without an active exception`), after all work was done and saved.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    leave(main(os.environ))
