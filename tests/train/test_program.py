@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -226,3 +228,13 @@ def test_levels_of_the_log_are_read_once(make_tree, main, classes, capsys):
     main(make_tree({"training": {"a.csv": classes(9)}}, **FAST, sagemaker_container_log_level="40"))
     assert capsys.readouterr().out == ""
     assert logs.DEFAULT_LEVEL == logging.INFO
+
+
+def test_a_rank_leaves_without_taking_the_interpreter_down():
+    """Native threads that come back to an interpreter that is going abort the process, after a job that was good."""
+    code = (
+        "import atexit, logging; from twofold.train.program import leave; "
+        "atexit.register(lambda: print('taken down')); print('said', end=''); leave(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "said")
