@@ -149,3 +149,24 @@ def run_verb(start_verb):
         return verb
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_block():
+    """Run a shell block of the README from the root of the repository and return what it prints."""
+
+    def run(block):
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=Path(__file__).parents[1],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -33,9 +33,7 @@ class Archives:
 
     def blocks(self, start: int, stop: int) -> Iterator[tuple[int, Columns]]:
         """Yield samples."""
-        for first in range(start, stop, self._block):
-            last = min(first + self._block, stop)
-            yield from _collated(first, last, self._sample, self._bad)
+        return _in_blocks(range(start, stop, self._block), stop, self._sample, self._bad)
 
     def _sample(self, number: int) -> tuple[str, Callable[[], dict[str, Any]]]:
         place = bisect.bisect_right(self._ends, number)
@@ -83,9 +81,7 @@ class Pictures:
 
     def blocks(self, start: int, stop: int) -> Iterator[tuple[int, Columns]]:
         """Yield images."""
-        for first in range(start, stop, self._block):
-            last = min(first + self._block, stop)
-            yield from _collated(first, last, self._sample, self._bad)
+        return _in_blocks(range(start, stop, self._block), stop, self._sample, self._bad)
 
     def _sample(self, number: int) -> tuple[str, Callable[[], dict[str, Any]]]:
         file, label = self._files[number], np.asarray(self._labels[number])
@@ -103,6 +99,14 @@ class Pictures:
             return {"__key__": key, names[0]: data, names[1]: label}
 
         return file.name, read
+
+
+def _in_blocks(
+    firsts: range, stop: int, sample: Callable[[int], tuple[str, Callable[[], dict[str, Any]]]], bad: BadRecords
+) -> Iterator[tuple[int, Columns]]:
+    """Read samples up to `stop`, block by block; `firsts` are the first of each block."""
+    for first in firsts:
+        yield from _collated(first, min(first + firsts.step, stop), sample, bad)
 
 
 def _collated(

@@ -66,12 +66,6 @@ class BadRecords:
             if row is not None:
                 self._seen.add((file, row))
 
-    def found_before(self, count: int, first: str | None) -> None:
-        """Take note of those that an earlier reader has left out of what it has derived from a file."""
-        with self._lock:
-            self.skipped += count
-            self.first = self.first or first
-
 
 NUMBERS = "numbers"
 """What a field holds that is neither text nor bytes."""

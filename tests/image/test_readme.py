@@ -1,9 +1,7 @@
 """The README's commands for the image run as they stand, from the root of the repository."""
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,33 +14,18 @@ BLOCKS = re.findall(r"<!-- runs: tests/image/test_readme.py -->\n```sh\n(.*?)```
 pytestmark = pytest.mark.image
 
 
-def run(block: str) -> str:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def test_demo_through_the_image() -> None:
+def test_demo_through_the_image(run_block: Callable[[str], str]) -> None:
     block = next(block for block in BLOCKS if "demo-image" in block)
-    match = re.fullmatch(r"demo: ok accuracy=(0\.\d{3})", run(block).splitlines()[-1])
+    match = re.fullmatch(r"demo: ok accuracy=(0\.\d{3})", run_block(block).splitlines()[-1])
     assert match
     assert float(match[1]) >= 0.96
 
 
-def test_own_table_through_docker_run(docker: Callable[..., object]) -> None:
+def test_own_table_through_docker_run(docker: Callable[..., object], run_block: Callable[[str], str]) -> None:
     block = next(block for block in BLOCKS if "--name digits" in block)
     shutil.rmtree(ROOT / "build" / "ml", ignore_errors=True)
     try:
-        output = run(block)
+        output = run_block(block)
     finally:
         docker("rm", "--force", "digits", check=False)
     answers = [line.split(",") for line in output.splitlines() if line.count(",") == 9]
