@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-image test lint types image test-image bench lock clean
+.PHONY: help demo demo-image test test-slow lint types image test-image bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,10 @@ demo-image: $(READY) ## The same through `docker run` (after `make image`)
 	@PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/python examples/digits/demo.py --image twofold:cpu
 
 test: $(READY) ## Run all tests that need no Docker
-	$(BIN)/pytest -m "not image"
+	$(BIN)/pytest -m "not image and not slow"
+
+test-slow: $(READY) ## Run the tests that take minutes: many kills, parity of parallelisms, fuzzing
+	$(BIN)/pytest -m slow
 
 lint: $(READY) ## Check style: Python, Dockerfile, shell
 	$(BIN)/ruff check .

@@ -117,7 +117,7 @@ def test_a_good_build_is_pushed_under_a_new_tag_and_handed_on_by_digest(spec: di
     calls = build(spec, tmp_path)
 
     tag = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/twofold:0123456789ab-17"
-    assert calls[:4] == ["make lint types", "make test", "make image", "make test-image"]
+    assert calls[:4] == ["make lint types", "make test", "make test-slow", "make image"]
     # The two ends of the login's pipe run at the same time.
     assert sorted(calls[4:6]) == [
         "aws ecr get-login-password --region eu-west-1",
@@ -130,7 +130,7 @@ def test_a_good_build_is_pushed_under_a_new_tag_and_handed_on_by_digest(spec: di
 
 @pytest.mark.parametrize(
     "failing",
-    ["make lint types", "make test", "make image", "make test-image", "aws *", "docker login *", "docker tag *"],
+    ["make lint types", "make test", "make test-slow", "make image", "make test-image", "aws *", "docker login *", "docker tag *"],
 )
 def test_a_failure_anywhere_pushes_nothing(spec: dict, tmp_path: Path, failing: str) -> None:
     calls = build(spec, tmp_path, failing=failing)

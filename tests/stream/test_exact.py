@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.procs
+pytestmark = [pytest.mark.procs, pytest.mark.slow]
 
 BATCH, EPOCHS, SHARDS = 48, 2, ((0, 400), (400, 401), (401, 700), (700, 1000))
 STEPS = -(-1000 // BATCH)
