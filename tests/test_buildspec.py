@@ -104,7 +104,7 @@ def test_every_verb_exists_and_they_come_in_order(spec: dict) -> None:
     rules = re.findall(r"^([a-z][a-z -]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = {target for rule in rules for target in rule.split()}
 
-    assert called == ["lint", "types", "test", "image", "test-image"]
+    assert called == ["lint", "types", "test", "test-slow", "image", "test-image"]
     assert set(called) <= targets
 
 
@@ -117,20 +117,29 @@ def test_a_good_build_is_pushed_under_a_new_tag_and_handed_on_by_digest(spec: di
     calls = build(spec, tmp_path)
 
     tag = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/twofold:0123456789ab-17"
-    assert calls[:4] == ["make lint types", "make test", "make test-slow", "make image"]
+    assert calls[:5] == ["make lint types", "make test", "make test-slow", "make image", "make test-image"]
     # The two ends of the login's pipe run at the same time.
-    assert sorted(calls[4:6]) == [
+    assert sorted(calls[5:7]) == [
         "aws ecr get-login-password --region eu-west-1",
         "docker login --username AWS --password-stdin 123456789012.dkr.ecr.eu-west-1.amazonaws.com",
     ]
-    assert calls[6:8] == [f"docker tag twofold:cpu {tag}", f"docker push {tag}"]
+    assert calls[7:9] == [f"docker tag twofold:cpu {tag}", f"docker push {tag}"]
     assert json.loads((tmp_path / "imageDetail.json").read_text()) == {"ImageURI": DIGEST}
     assert spec["artifacts"]["files"] == ["imageDetail.json"]
 
 
 @pytest.mark.parametrize(
     "failing",
-    ["make lint types", "make test", "make test-slow", "make image", "make test-image", "aws *", "docker login *", "docker tag *"],
+    [
+        "make lint types",
+        "make test",
+        "make test-slow",
+        "make image",
+        "make test-image",
+        "aws *",
+        "docker login *",
+        "docker tag *",
+    ],
 )
 def test_a_failure_anywhere_pushes_nothing(spec: dict, tmp_path: Path, failing: str) -> None:
     calls = build(spec, tmp_path, failing=failing)
