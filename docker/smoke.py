@@ -5,15 +5,24 @@ Each line is something that trimming or a missing system library has broken befo
 
 import importlib
 import sys
+import tempfile
 
 import numpy as np
+import onnxruntime
 import torch
 
 IMPORTS = (
     "boto3",
     "flask",
     "gunicorn.app.base",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
     "orjson",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "pyarrow.fs",
+    "pyarrow.parquet",
     "pydantic",
     "sagemaker_inference.default_handler_service",
     "sagemaker_training.environment",
@@ -42,8 +51,14 @@ def main(build: str) -> None:
         sys.exit("torch has no gloo: CPU hosts could not train together")
     model = torch.nn.Sequential(torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     rows = torch.from_numpy(np.ones((4, 64), dtype=np.float32))
-    exported = torch.export.export(model, (rows,)).module()
+    program = torch.export.export(model, (rows,))
+    exported = program.module()
     torch.testing.assert_close(exported(rows), model(rows))
+    with tempfile.TemporaryDirectory() as folder:
+        torch.onnx.export(program, (), f"{folder}/model.onnx", dynamo=True, verbose=False)
+        session = onnxruntime.InferenceSession(f"{folder}/model.onnx")
+        (answer,) = session.run(None, {session.get_inputs()[0].name: rows.numpy()})
+    np.testing.assert_allclose(answer, model(rows).detach().numpy(), rtol=1e-5)
     torch.testing.assert_close(torch.compile(model, backend="eager")(rows), model(rows))
 
 
