@@ -1,11 +1,13 @@
-"""The model folder: written by `train`, all that `serve` needs, no code and no pickle in it.
+"""The model folder: written by `train`, all that `serve` needs, no pickle in it, and no code but the user's own.
 
     model/
     ├── twofold.json           this manifest
-    └── weights.safetensors    state_dict of the module that the manifest names
+    ├── weights.safetensors    state_dict of the module that the manifest names
+    ├── model.onnx             the same model as an ONNX program, if the manifest says that it was verified
+    └── code/                  the user's own files: an own model's, and `inference.py`
 
-The manifest names a built-in architecture and its arguments; the weights carry everything learned, input
-normalisation included, so that a request holds raw values.
+The manifest names a built-in architecture, or a function in `code/`, and its arguments; the weights carry everything
+learned, input normalisation included, so that a request holds raw values.
 """
 
 from pathlib import Path
@@ -17,9 +19,12 @@ from ..errors import ModelError
 
 MANIFEST = "twofold.json"
 WEIGHTS = "weights.safetensors"
+PROGRAM = "model.onnx"
+CODE = "code"
 FORMAT_VERSION = 1
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "language-modelling"]
+Dtype = Literal["float32", "uint8", "int64"]
 
 
 class _Strict(BaseModel):
@@ -31,15 +36,28 @@ class Signature(_Strict):
 
     shape: Annotated[list[int], Field(min_length=1)]
     """Shape of one row without the batch axis, e.g. `[64]`."""
-    dtype: Literal["float32"] = "float32"
-    """Type that every input is cast to."""
+    dtype: Dtype = "float32"
+    """Type that every input is cast to: float32 for numbers, uint8 for pixels `[3, height, width]`, int64 for tokens."""
+
+
+class Program(_Strict):
+    """The ONNX program beside the weights, and how far its answers were from PyTorch's when `train` compared them."""
+
+    file: str = PROGRAM
+    """Its name in the folder."""
+    opset: Annotated[int, Field(ge=1)]
+    """Version of the operators that it is written with."""
+    worst_error: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Largest `|onnx - torch| / max(1, |torch|)` over all outputs compared."""
+    tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Bound that it had to stay below; the program is only kept where it did."""
 
 
 class Architecture(_Strict):
-    """Which built-in module the weights belong to."""
+    """Which module the weights belong to: a built-in one, or what a function of the user's returns."""
 
     name: str
-    """Name in the table of built-in models, e.g. `mlp`."""
+    """Name in the table of built-in models, e.g. `mlp`; for an own model its function, e.g. `build`."""
     arguments: dict[str, Any] = {}
     """Keyword arguments of its factory; JSON values only."""
 
@@ -55,6 +73,10 @@ class Manifest(BaseModel):
     """What the outputs mean."""
     architecture: Architecture
     input: Signature
+    code: str | None = None
+    """File below `code/` that holds the function of an own model, e.g. `my_net.py`; null for a built-in one."""
+    onnx: Program | None = None
+    """The verified ONNX program, if there is one."""
     classes: list[int | str] | None = None
     """Class of each output in order (classification), else null."""
     metrics: dict[str, float] = {}

@@ -1,7 +1,15 @@
 import json
 
 import pytest
-from twofold.contract.artifact import Architecture, Manifest, Signature, read_manifest, weights_path, write_manifest
+from twofold.contract.artifact import (
+    Architecture,
+    Manifest,
+    Program,
+    Signature,
+    read_manifest,
+    weights_path,
+    write_manifest,
+)
 from twofold.errors import ModelError
 
 MANIFEST = Manifest(
@@ -15,6 +23,21 @@ MANIFEST = Manifest(
 
 def test_what_is_written_is_read(tmp_path):
     write_manifest(tmp_path, MANIFEST)
+    assert read_manifest(tmp_path) == MANIFEST
+
+
+def test_own_models_and_verified_programs_are_named(tmp_path):
+    program = Program(opset=18, worst_error=2e-7, tolerance=1e-4)
+    own = MANIFEST.model_copy(update={"code": "my_net.py", "onnx": program})
+    write_manifest(tmp_path, own)
+    assert read_manifest(tmp_path) == own
+    assert program.file == "model.onnx"
+
+
+def test_folders_without_the_newer_keys_are_read(tmp_path):
+    content = json.loads(MANIFEST.model_dump_json())
+    del content["code"], content["onnx"], content["input"]["dtype"]
+    (tmp_path / "twofold.json").write_text(json.dumps(content))
     assert read_manifest(tmp_path) == MANIFEST
 
 
@@ -40,6 +63,8 @@ def test_missing_and_empty_folders_are_named(tmp_path):
         ({"task": "clustering"}, "task: "),
         ({"input": {"shape": []}}, r"input\.shape: "),
         ({"architecture": {}}, r"architecture\.name: "),
+        ({"input": {"shape": [64], "dtype": "float16"}}, r"input\.dtype: "),
+        ({"onnx": {"opset": 18, "worst_error": 1e-7}}, r"onnx\.tolerance: "),
         ({"format_version": 99}, "format_version is 99, this image reads up to 1"),
     ],
 )
