@@ -7,8 +7,15 @@ from torch import nn
 
 from ..errors import ModelError
 from .dense import linear, mlp
+from .gpt import gpt
+from .resnet import resnet
 
-ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {"linear": linear, "mlp": mlp}
+ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
+    "linear": linear,
+    "mlp": mlp,
+    "resnet": resnet,
+    "gpt": gpt,
+}
 
 
 def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
