@@ -26,12 +26,15 @@ class Meter:
         self._ranks = ranks
         self._before = torch.tensor(before, dtype=torch.float64, device=ranks.device)
         self._sums = torch.zeros_like(self._before)
+        self._tally: torch.Tensor | None = None
 
     def add(self, sums: Sums) -> None:
         """Add a batch."""
         self._sums[0] += sums.loss
         self._sums[1] += sums.score
         self._sums[2] += sums.count
+        if sums.tally is not None:
+            self._tally = sums.tally if self._tally is None else self._tally + sums.tally
 
     def all_ranks(self) -> list[float]:
         """Loss, score and samples of the epoch over all ranks; call it on every rank."""
@@ -45,7 +48,8 @@ class Meter:
     def total(self, task: Task) -> dict[str, float]:
         """Metrics over all ranks; call it on every rank."""
         loss, score, count = self.all_ranks()
-        return task.metrics(loss / count, score / count)
+        tally = None if self._tally is None else self._ranks.sum(self._tally.clone())
+        return task.metrics(loss / count, score / count, tally)
 
 
 def publish(metrics: Mapping[str, float], *, epoch: int, step: int, samples_per_s: float) -> None:

@@ -26,6 +26,8 @@ class Sums:
     """Sum of scores, a scalar."""
     count: int
     """Samples."""
+    tally: Tensor | None = None
+    """The task's tally, in an evaluation."""
 
 
 class Replica:
@@ -84,4 +86,9 @@ class Replica:
         targets = task.targets(batch.labels).to(self._ranks.device)
         with self._autocast():
             outputs = self.module(batch.rows.to(self._ranks.device))
-        return Sums(task.losses(outputs, targets).sum(), task.scores(outputs, targets).sum(), len(batch.rows))
+        return Sums(
+            task.losses(outputs, targets).sum(),
+            task.scores(outputs, targets).sum(),
+            len(batch.rows),
+            task.tally(outputs, targets),
+        )

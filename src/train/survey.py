@@ -27,6 +27,8 @@ class Survey:
     """Standard deviation (of the population) of each column `[1 + features]`."""
     classes: tuple[int, ...] | None
     """All labels in order if they are whole numbers from 0 to `MAX_LABEL`, else None."""
+    counts: tuple[int, ...] = ()
+    """Samples of each class; empty without classes."""
 
 
 def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
@@ -53,16 +55,18 @@ def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
     mean = totals[0] / totals[2]
     variance = np.maximum(totals[1] / totals[2] - np.square(mean), 0.0)
-    return Survey(int(totals[2, 0]), mean + origin, np.sqrt(variance), _all_classes(seen, whole, ranks))
+    return Survey(int(totals[2, 0]), mean + origin, np.sqrt(variance), *_all_classes(seen, whole, ranks))
 
 
-def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[int, ...] | None:
-    """Unite the labels that each rank has seen."""
+def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """Unite the labels that each rank has seen: all of them, and how often each occurs."""
     if ranks.any(not whole):
-        return None
+        return None, ()
     counts = torch.zeros(MAX_LABEL + 1, dtype=torch.int64, device=ranks.device)
     counts[: len(seen)] = torch.from_numpy(seen)
-    return tuple(int(label) for label in ranks.sum(counts).nonzero().flatten())
+    totals = ranks.sum(counts)
+    labels = totals.nonzero().flatten()
+    return tuple(labels.tolist()), tuple(totals[labels].tolist())
 
 
 def check_finite(block: Block, samples: Samples | PipedSamples) -> None:

@@ -1,7 +1,8 @@
-"""What the labels mean: targets, losses and metrics of classification and regression."""
+"""What the labels mean: targets, losses and metrics of classification, regression and language modelling."""
 
-from collections.abc import Mapping
-from typing import Protocol
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -13,9 +14,15 @@ from ..errors import ConfigError, DataError
 from .piped import PipedSamples
 from .samples import Samples
 from .survey import Survey, check_finite
+from .tally import auc, counts, f1
 
+Weights: TypeAlias = Literal["none", "balanced"] | list[float]
+"""The hyperparameter `class_weights`."""
 MAX_CLASSES = 1000
 """Most kinds of whole-numbered labels that `task=auto` takes for classes."""
+
+
+_MAX_EXPONENT = 700.0
 
 
 class Task(Protocol):
@@ -26,48 +33,63 @@ class Task(Protocol):
     """Values that the model gives for each sample."""
 
     def targets(self, labels: Tensor) -> Tensor:
-        """Turn labels `[n]` as they stand in the data into targets `[n]`."""
+        """Turn labels `[n, ...]` as they stand in the data into targets of the same shape."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Loss `[n]` of each sample from outputs `[n, outputs]`."""
+        """Loss `[n]` of each sample from the model's outputs."""
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Score `[n]` of each sample, whose mean `metrics` turns into the metric of the task."""
 
-    def metrics(self, loss: float, score: float) -> dict[str, float]:
-        """Metrics by name from the mean loss and the mean score."""
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Sums `[k]` for the metrics that only an evaluation asks for; batches and ranks add up. None: no such."""
+
+    def metrics(self, loss: float, score: float, tally: Tensor | None = None) -> dict[str, float]:
+        """Metrics by name from the mean loss, the mean score, and in an evaluation the sums of `tally`."""
 
 
 class Classification:
-    """Labels are classes; loss is the cross-entropy in nats, the metric is accuracy."""
+    """Labels are classes; loss is the cross-entropy in nats; accuracy, macro F1 and, of two classes, AUC."""
 
     name: TaskName = "classification"
 
-    def __init__(self, classes: tuple[int, ...]) -> None:
-        """Take the classes in the order of the model's outputs."""
+    def __init__(self, classes: tuple[int, ...], weights: Sequence[float] | None = None) -> None:
+        """Take the classes in the order of the model's outputs, and the weight of each in the loss."""
         self.classes = classes
         self.outputs = len(classes)
         self._labels = torch.tensor(classes, dtype=torch.float32)
+        self._weights = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
     def targets(self, labels: Tensor) -> Tensor:
         """Return the number of each label among the classes."""
         return torch.searchsorted(self._labels, labels)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy of each sample in nats."""
-        return functional.cross_entropy(outputs.float(), targets, reduction="none")
+        """Return the cross-entropy of each sample in nats, times the weight of its class."""
+        if self._weights is not None and self._weights.device != outputs.device:
+            self._weights = self._weights.to(outputs.device)
+        return functional.cross_entropy(outputs.float(), targets, self._weights, reduction="none")
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return 1 for each sample whose most probable class is right."""
         return (outputs.argmax(dim=1) == targets).float()
 
-    def metrics(self, loss: float, score: float) -> dict[str, float]:
-        """Return the mean loss and the share of right answers."""
-        return {"loss": loss, "accuracy": score}
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return what F1 and AUC need; see `tally.counts`."""
+        return counts(outputs, targets)
+
+    def metrics(self, loss: float, score: float, tally: Tensor | None = None) -> dict[str, float]:
+        """Return the mean loss and the share of right answers; in an evaluation `f1`, and `auc` of two classes."""
+        found = {"loss": loss, "accuracy": score}
+        return found if tally is None else found | self._of_counts(tally)
+
+    def _of_counts(self, sums: Tensor) -> dict[str, float]:
+        area = auc(sums) if self.outputs == 2 else None
+        return {"f1": f1(sums, self.outputs)} | ({} if area is None else {"auc": area})
 
 
 class Regression:
-    """Labels are quantities; loss is the squared error in units of their variance, the metric is RMSE in their own."""
+    """Labels are quantities; loss is the squared error in units of their variance, metrics are RMSE and MAE."""
 
     name: TaskName = "regression"
     outputs = 1
@@ -88,20 +110,60 @@ class Regression:
         """Return the squared error of each sample."""
         return (outputs.float().squeeze(1) - targets).square()
 
-    def metrics(self, loss: float, score: float) -> dict[str, float]:
-        """Return the mean loss and the root of the mean squared error."""
-        return {"loss": loss, "rmse": score**0.5}
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return the sum of the errors without their signs, and the number of samples."""
+        errors = (outputs.float().squeeze(1) - targets).abs().double()
+        return torch.stack([errors.sum(), torch.ones_like(errors).sum()])
+
+    def metrics(self, loss: float, score: float, tally: Tensor | None = None) -> dict[str, float]:
+        """Return the mean loss and the root of the mean squared error; in an evaluation the mean error, `mae`."""
+        found = {"loss": loss, "rmse": score**0.5}
+        return found if tally is None else found | {"mae": float(tally[0] / tally[1])}
 
 
-def choose_task(wanted: str, survey: Survey, *, normalize: bool) -> Classification | Regression:
+class LanguageModelling:
+    """Labels are the tokens that come next; loss is their cross-entropy in nats; perplexity and accuracy."""
+
+    name: TaskName = "language-modelling"
+
+    def __init__(self, vocabulary: int) -> None:
+        """Take the number of tokens."""
+        self.outputs = vocabulary
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """Return the labels: tokens `[n, t]` are their own numbers."""
+        return labels
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each sample's mean over its tokens, from scores `[n, t, vocabulary]` and tokens `[n, t]`."""
+        if not len(outputs):
+            return outputs.float().sum(dim=(1, 2))
+        return functional.cross_entropy(outputs.float().transpose(1, 2), targets, reduction="none").mean(dim=1)
+
+    def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of each sample's tokens that were the most probable ones."""
+        return (outputs.argmax(dim=2) == targets).float().mean(dim=1)
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Return nothing: the loss says all."""
+        return None
+
+    def metrics(self, loss: float, score: float, tally: Tensor | None = None) -> dict[str, float]:  # noqa: ARG002
+        """Return the mean loss, its exponential, and the share of right tokens."""
+        return {"loss": loss, "perplexity": math.exp(loss) if loss < _MAX_EXPONENT else math.inf, "accuracy": score}
+
+
+def choose_task(wanted: str, survey: Survey, weights: Weights = "none", *, normalize: bool) -> Task:
     """Take the task that the hyperparameter names, or the one that the labels look like.
 
     Raises:
-        ConfigError: classification of labels that are no classes.
+        ConfigError: classification of labels that are no classes, or class weights that do not fit them.
     """
     classes = survey.classes
     countable = classes is not None and len(classes) <= MAX_CLASSES
     if wanted == "regression" or (wanted == "auto" and not countable):
+        if weights != "none":
+            raise ConfigError("class_weights is set, but this is a regression. Leave it out, or set 'task'.")
         return Regression(float(survey.std[0]) if normalize else 1.0)
     if classes is None:
         raise ConfigError(
@@ -113,7 +175,22 @@ def choose_task(wanted: str, survey: Survey, *, normalize: bool) -> Classificati
             f"Every label (first column) of the training channel is {_shortened(classes)}. Expected at least two "
             f"classes: check that the label comes first, or set 'task' to 'regression'."
         )
-    return Classification(classes)
+    return Classification(classes, _class_weights(weights, survey))
+
+
+def _class_weights(wanted: Weights, survey: Survey) -> list[float] | None:
+    """Weight of each class in the loss; balanced ones are as scikit-learn has them, and 1 on average over samples."""
+    if wanted == "none":
+        return None
+    sizes = survey.counts
+    if isinstance(wanted, str):
+        return [survey.samples / (len(sizes) * size) for size in sizes]
+    if len(wanted) != len(sizes):
+        raise ConfigError(
+            f"class_weights has {len(wanted)} weights; the training channel has {len(sizes)} classes "
+            f"({_shortened(survey.classes or ())}). Expected one for each, in this order: change 'class_weights'."
+        )
+    return wanted
 
 
 def check_validation(validation: Samples | PipedSamples, task: Task) -> None:

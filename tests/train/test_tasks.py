@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from twofold.errors import ConfigError, DataError
 from twofold.train.survey import Survey
-from twofold.train.tasks import Classification, Regression, check_validation, choose_task, named
+from twofold.train.tasks import Classification, LanguageModelling, Regression, check_validation, choose_task, named
 
 
 def looks_like(classes, std=2.0):
@@ -51,6 +52,49 @@ def test_cross_entropy_and_accuracy():
     assert task.losses(outputs, targets)[0].item() == pytest.approx(math.log(2))
     assert task.scores(outputs, targets).tolist() == [0, 1]
     assert task.metrics(0.5, 0.25) == {"loss": 0.5, "accuracy": 0.25}
+
+
+def test_evaluations_add_what_needs_all_samples():
+    outputs, targets = torch.tensor([[0.0, 1.0], [3.0, 0.0], [0.0, 2.0]]), torch.tensor([1, 0, 0])
+    task = Classification((0, 1))
+    found = task.metrics(0.5, 2 / 3, task.tally(outputs, targets))
+    assert found == pytest.approx({"loss": 0.5, "accuracy": 2 / 3, "f1": 2 / 3, "auc": 0.5})
+    task = Regression(1.0)
+    errors = task.tally(torch.tensor([[5.0], [1.0]]), torch.tensor([2.0, 2.0]))
+    assert task.metrics(2.0, 9.0, errors) == {"loss": 2.0, "rmse": 3.0, "mae": 2.0}
+
+
+def test_weights_of_classes_multiply_the_loss():
+    outputs, targets = torch.randn(6, 3), torch.tensor([0, 0, 0, 0, 1, 2])
+    plain = Classification((0, 1, 2)).losses(outputs, targets)
+    facts = Survey(6, np.zeros(2), np.ones(2), (0, 1, 2), (4, 1, 1))
+    weighted = choose_task("auto", facts, [1, 2, 3.5], normalize=True).losses(outputs, targets)
+    assert torch.allclose(weighted, plain * torch.tensor([1, 1, 1, 1, 2, 3.5]))
+    balanced = choose_task("auto", facts, "balanced", normalize=True).losses(outputs, targets)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=targets.numpy())
+    assert torch.allclose(balanced, plain * torch.tensor(expected, dtype=torch.float32)[targets])
+
+
+def test_weights_that_do_not_fit_are_refused():
+    facts = Survey(6, np.zeros(2), np.ones(2), (0, 1, 2), (4, 1, 1))
+    with pytest.raises(ConfigError, match=r"class_weights has 2 weights; the training channel has 3 classes"):
+        choose_task("auto", facts, [1, 2], normalize=True)
+    with pytest.raises(ConfigError, match=r"class_weights is set, but this is a regression"):
+        choose_task("regression", facts, "balanced", normalize=True)
+
+
+def test_language_modelling_is_measured_by_token():
+    task = LanguageModelling(4)
+    outputs = torch.zeros(2, 3, 4)
+    outputs[0, :, 1] = 100.0
+    targets = torch.tensor([[1, 1, 2], [0, 0, 0]])
+    assert task.losses(outputs, task.targets(targets)).tolist() == pytest.approx([100 / 3, math.log(4)])
+    assert task.scores(outputs, targets).tolist() == pytest.approx([2 / 3, 1])
+    assert task.metrics(math.log(4), 0.5) == pytest.approx({"loss": math.log(4), "perplexity": 4, "accuracy": 0.5})
+    assert task.metrics(1e9, 0.0)["perplexity"] == math.inf
+    empty = torch.empty(0, 3, 4, requires_grad=True)
+    assert task.losses(empty, targets[:0]).shape == (0,)
+    task.losses(empty, targets[:0]).sum().backward()
 
 
 def test_squared_error_in_variances_and_rmse_in_units():
