@@ -1,10 +1,12 @@
 """Hyperparameters of the built-in training program, cast once from the strings that the platform hands over."""
 
 import difflib
+import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
 
@@ -16,15 +18,52 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int) else value
 
 
+MODELS = ("linear", "mlp", "resnet", "gpt")
+"""Built-in models; anything else is an own one, `file:function`."""
+_OWN = re.compile(r"[^:]+:[A-Za-z_]\w*")
+
+
+def _model(value: str) -> str:
+    if value not in MODELS and not _OWN.fullmatch(value):
+        raise ValueError(f"Expected one of {', '.join(MODELS)}, or file:function for a model of your own")
+    return value
+
+
+def _weights(value: object) -> object:
+    """Accept weights with commas between where a list is wanted."""
+    return _listed(value) if isinstance(value, str) and value not in ("none", "balanced") else value
+
+
+def _number(value: object) -> object:
+    """Accept a number in text where only some numbers are."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _object(value: object) -> object:
+    """Accept the text of a JSON object."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
 class TrainingConfig(BaseModel):
     """Every hyperparameter that `train` knows; its default is what an absent one means."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: Literal["linear", "mlp"] = "mlp"
-    """Built-in model."""
-    task: Literal["auto", "classification", "regression"] = "auto"
+    model: Annotated[str, AfterValidator(_model)] = "mlp"
+    """Built-in model, or `file:function` for a model of the user's own."""
+    model_arguments: Annotated[dict[str, Any], BeforeValidator(_object)] = {}
+    """Keyword arguments of an own model's function, as a JSON object."""
+    init_from: str = ""
+    """Channel or folder with an artifact whose weights training starts from."""
+    init_head: Literal["keep", "new"] = "keep"
+    """Whether the last layer starts from the artifact too; new: it is made for the classes of this job."""
+    task: Literal["auto", "classification", "regression", "language-modelling"] = "auto"
     """What the labels mean; auto: classification when all labels are whole numbers of at most 1,000 kinds."""
+    class_weights: Annotated[
+        Literal["none", "balanced"] | list[Annotated[float, Field(ge=0, allow_inf_nan=False)]],
+        BeforeValidator(_weights),
+    ] = "none"
+    """Weight of each class in the loss; balanced: inversely to its number of samples."""
     label: str = ""
     """Field that holds the label; empty: `label`, `target`, `y` or the like, else the first column."""
     on_bad_record: Literal["stop", "skip"] = "stop"
@@ -32,9 +71,25 @@ class TrainingConfig(BaseModel):
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = [256, 256]
     """Width of each hidden layer of `mlp`."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of hidden values that `mlp` drops in training."""
+    """Share of hidden values that `mlp` and `gpt` drop in training."""
     normalize: bool = True
     """Bring each feature (and the target of a regression) to mean 0 and standard deviation 1, inside the model."""
+    depth: Annotated[Literal[18, 34, 50], BeforeValidator(_number)] = 18
+    """Layers of `resnet`."""
+    channels: Annotated[int, Field(ge=8, multiple_of=8)] = 64
+    """Channels of the first stage of `resnet`."""
+    norm: Literal["group", "batch"] = "group"
+    """Normalisation in `resnet`; batch: over each rank's micro-batch, so that the loss depends on their number."""
+    context: Annotated[int, Field(ge=1)] = 256
+    """Tokens that `gpt` looks at, and of one sample of text."""
+    width: Annotated[int, Field(ge=2)] = 256
+    """Values of a token's state in `gpt`, a multiple of `heads`."""
+    layers: Annotated[int, Field(ge=1)] = 4
+    """Blocks of `gpt`."""
+    heads: Annotated[int, Field(ge=1)] = 4
+    """Attention heads of each block of `gpt`."""
+    positions: Literal["rope", "learned"] = "rope"
+    """How `gpt` knows the order of tokens."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
     """Passes over the training channel."""

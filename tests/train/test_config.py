@@ -1,15 +1,28 @@
 import pytest
 from twofold.errors import ConfigError
-from twofold.train.config import TrainingConfig, read_config
+from twofold.models.table import ARCHITECTURES
+from twofold.train.config import MODELS, TrainingConfig, read_config
 
 DEFAULTS = {
     "model": "mlp",
+    "model_arguments": {},
+    "init_from": "",
+    "init_head": "keep",
     "task": "auto",
+    "class_weights": "none",
     "label": "",
     "on_bad_record": "stop",
     "hidden": [256, 256],
     "dropout": 0.0,
     "normalize": True,
+    "depth": 18,
+    "channels": 64,
+    "norm": "group",
+    "context": 256,
+    "width": 256,
+    "layers": 4,
+    "heads": 4,
+    "positions": "rope",
     "epochs": 10,
     "max_steps": 0,
     "batch_size": 64,
@@ -31,13 +44,25 @@ DEFAULTS = {
 """As the README promises them: a change of one is a change for every user."""
 
 WRONG = {
-    "model": ["resnet", 1, "", None],
+    "model": ["forest", 1, "", None, ":build", "net.py:", "net.py:a b"],
+    "model_arguments": [1, [1], "[]", None],
+    "init_from": [1, None],
+    "init_head": ["old", True],
     "task": ["cluster", 0],
+    "class_weights": ["even", [-1], ["a"], 3, [float("nan")]],
     "label": [[1], None],
     "on_bad_record": ["ignore", True],
     "hidden": ["a", "64,b", [0], [-1], 0, "1.5"],
     "dropout": [-0.1, 1, "x", float("nan")],
     "normalize": ["maybe", 2],
+    "depth": [20, 0, "deep"],
+    "channels": [4, 12, "x"],
+    "norm": ["layer", True],
+    "context": [0, "x"],
+    "width": [1],
+    "layers": [0],
+    "heads": [0],
+    "positions": ["none", 1],
     "epochs": [0, -1, 1.5, "ten", None, float("nan"), float("inf")],
     "max_steps": [-1, "x"],
     "batch_size": [0, -8, 2.5, [64]],
@@ -91,6 +116,20 @@ def test_one_width_is_a_list_of_one():
     assert read_config({"hidden": 64}).hidden == [64]
 
 
+@pytest.mark.parametrize("value", [[1, 2.5], "1,2.5", "1 2.5", ["1", "2.5"]])
+def test_weights_come_in_many_ways(value):
+    assert read_config({"class_weights": value}).class_weights == [1, 2.5]
+
+
+@pytest.mark.parametrize("value", ["gpt", "resnet", "my_net.py:build", "nets/own:Net"])
+def test_a_model_is_built_in_or_a_function_in_a_file(value):
+    assert read_config({"model": value}).model == value
+
+
+def test_built_in_models_are_those_of_the_table():
+    assert set(MODELS) == set(ARCHITECTURES)
+
+
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
@@ -108,5 +147,5 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(wrong, right):
 
 
 def test_a_name_like_none_gets_the_whole_list():
-    with pytest.raises(ConfigError, match=r"Known: batch_size, checkpoint_every, .*weight_decay. Rename it or leave"):
+    with pytest.raises(ConfigError, match=r"Known: batch_size, channels, .*width. Rename it or leave"):
         read_config({"zzz": 1})
