@@ -94,7 +94,7 @@ def resnet(
     height: int,
     width: int,
     depth: int = 18,
-    channels: int = 64,
+    filters: int = 64,
     norm: str = "group",
     restore: bool = False,
 ) -> nn.Module:
@@ -105,23 +105,23 @@ def resnet(
         height: of the images, in pixels.
         width: of the images, in pixels; with `height` it decides on the stem.
         depth: 18, 34 or 50 layers.
-        channels: of the first stage, a multiple of 8; each later stage has twice as many.
+        filters: of the first stage, a multiple of 8; each later stage has twice as many.
         norm: `group`, or `batch`, whose statistics are those of each rank's micro-batch.
         restore: whether outputs leave in the units of the target.
 
     Raises:
-        ConfigError: a depth, number of channels or normalisation that there is not.
+        ConfigError: a depth, number of filters or normalisation that there is not.
     """
     if depth not in _STAGES:
         raise ConfigError(f"depth is {depth}, expected one of: {', '.join(map(str, _STAGES))}. Change 'depth'.")
-    if channels < _MULTIPLE or channels % _MULTIPLE:
-        raise ConfigError(f"channels is {channels}, expected a multiple of {_MULTIPLE}. Change 'channels'.")
+    if filters < _MULTIPLE or filters % _MULTIPLE:
+        raise ConfigError(f"filters is {filters}, expected a multiple of {_MULTIPLE}. Change 'filters'.")
     if norm not in _NORMS:
         raise ConfigError(f"norm is {norm!r}, expected one of: {', '.join(_NORMS)}. Change 'norm'.")
     return ResNet(
         outputs=outputs,
         depth=depth,
-        width=channels,
+        width=filters,
         small=max(height, width) <= SMALL,
         norm=_NORMS[norm],
         restore=restore,

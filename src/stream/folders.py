@@ -73,11 +73,25 @@ class ImageFolder:
                     f"Channel {channel!r}: the image {file.name} lies in no folder. Expected one folder for each "
                     f"class, such as cat/{file.name}: the folder's name is the label."
                 )
-        names = [file.name.rsplit("/", 1)[0] for file in files]
-        self.classes = tuple(sorted(set(names)))
-        self._labels = np.searchsorted(np.array(self.classes), np.array(names))
+        self._names = np.array([file.name.rsplit("/", 1)[0] for file in files])
+        self.classes: tuple[str, ...] = ()
+        self.renumber(tuple(sorted(set(self._names.tolist()))))
         self.records = len(files)
         self.record_bytes = decoded_bytes(sum(file.size for file in files) / len(files), ("jpg",))
+
+    def renumber(self, classes: tuple[str, ...]) -> None:
+        """Number classes by their place among these, in order: those of another channel, or of all hosts.
+
+        Raises:
+            DataError: an image of another class.
+        """
+        for name in np.unique(self._names).tolist():
+            if name not in classes:
+                raise DataError(
+                    f"Channel {self.name!r} has images of the class {name!r}. Expected only those of the training "
+                    f"channel: {', '.join(classes[:10])}. Add such images there, or drop the folder."
+                )
+        self.classes, self._labels = classes, np.searchsorted(np.array(classes), self._names)
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Read and decode images `[n]`: fields `image` `[height, width, 3]` uint8, `label`, `__key__`."""

@@ -1,7 +1,9 @@
 """The channels of a job as samples to train on and to measure with."""
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,16 +12,20 @@ from ..contract.channels import Channel
 from ..contract.job import TrainingJob
 from ..errors import DataError
 from ..stream.catalog import Host, open_dataset
+from ..stream.dataset import Dataset
+from ..stream.folders import ImageFolder
 from .config import TrainingConfig
+from .fields import Wish
 from .piped import PipedSamples
 from .ranks import Ranks
-from .samples import Samples, open_samples
+from .samples import Reading, Samples, open_samples
+from .texts import cut
 
 Source: TypeAlias = Samples | PipedSamples
 """The samples of a channel, in File and FastFile mode or in Pipe mode."""
 
 EVALUATION_BATCH = 4096
-"""Samples of a batch that is only measured: no gradient is kept, so it can be large."""
+"""Rows of numbers in a batch that is only measured: no gradient is kept, so it can be large."""
 TRAINING_CHANNELS = ("training", "train")
 VALIDATION_CHANNELS = ("validation", "val", "test")
 
@@ -51,7 +57,9 @@ def open_validation(
     channel = _first(job.channels, VALIDATION_CHANNELS)
     if channel is None:
         return None
-    validation = _open(channel, job, config, ranks, scratch, batch_size=EVALUATION_BATCH)
+    validation = _open(
+        channel, job, config, ranks, scratch, batch_size=evaluation_batch(config, ranks), known=training.names
+    )
     if validation.features != training.features:
         raise DataError(
             f"Channel {channel.name!r} has {validation.features} features a sample, channel {training.channel!r} has "
@@ -60,26 +68,80 @@ def open_validation(
     return validation
 
 
+def evaluation_batch(config: TrainingConfig, ranks: Ranks) -> int:
+    """Samples of a global batch that is only measured: of images and tokens no more than training takes at once."""
+    if config.model in ("linear", "mlp"):
+        return EVALUATION_BATCH
+    return config.micro_batch_size * ranks.world or config.batch_size
+
+
+def reading_of(config: TrainingConfig) -> Reading:
+    """Say what a job's model takes of its channels."""
+    return Reading(config.label, _wish(config), config.image_size, config.context)
+
+
+def _wish(config: TrainingConfig) -> Wish:
+    if config.model == "gpt" or config.task == "language-modelling":
+        return "tokens"
+    if config.model == "resnet":
+        return "pixels"
+    return "auto" if ":" in config.model else "numbers"
+
+
 def _first(channels: Mapping[str, Channel], names: tuple[str, ...]) -> Channel | None:
     return next((channels[name] for name in names if name in channels), None)
 
 
 def _open(
-    channel: Channel, job: TrainingJob, config: TrainingConfig, ranks: Ranks, scratch: Path, *, batch_size: int
+    channel: Channel,
+    job: TrainingJob,
+    config: TrainingConfig,
+    ranks: Ranks,
+    scratch: Path,
+    *,
+    batch_size: int,
+    known: tuple[str, ...] = (),
 ) -> Source:
     if channel.mode == "Pipe":
-        return PipedSamples(channel, batch_size, config.label, ranks, scratch)
+        return PipedSamples(channel, batch_size, reading_of(config), ranks, scratch)
     # A channel of one instance group has no folder on the hosts of the others, and a host can be left without objects.
     sharded = job.cluster.size > 1 and (
         channel.distribution == "ShardedByS3Key" or not ranks.all(channel.path.exists())
     )
+    reading, folder, content_type, is_text = reading_of(config), channel.path, channel.content_type, False
+    host = Host(scratch / channel.name, leads=ranks.local_rank == 0, barrier=ranks.barrier)
+    if reading.wish == "tokens":
+        rows = cut(
+            folder,
+            reading.context,
+            channel=channel.name,
+            host=host,
+            content_type=content_type,
+            may_be_empty=sharded,
+        )
+        is_text = ranks.any(rows.is_text)
+        folder, content_type = rows.folder, content_type if rows.folder == folder else None
     dataset = open_dataset(
-        channel.path,
+        folder,
         channel=channel.name,
-        host=Host(scratch / channel.name, leads=ranks.local_rank == 0, barrier=ranks.barrier),
-        content_type=channel.content_type,
+        host=host,
+        content_type=content_type,
         on_bad_record=config.on_bad_record,
         may_be_empty=sharded,
         threads=ThreadPoolExecutor(machine.cpus(), thread_name_prefix="twofold-decode"),
     )
-    return open_samples(dataset, config.label, ranks, sharded=sharded)
+    names = _name_classes(dataset, ranks, known)
+    return replace(open_samples(dataset, reading, ranks, sharded=sharded), names=names, is_text=is_text)
+
+
+def _name_classes(dataset: Dataset, ranks: Ranks, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Number the classes of image folders alike on all hosts and in all channels; call it on every rank."""
+    folders = [shard for shard in dataset.shards if isinstance(shard, ImageFolder)]
+    names = set(known)
+    for host in range(0 if known or not ranks.any(bool(folders)) else ranks.hosts):
+        leader = host * ranks.local_world
+        own = json.dumps([name for folder in folders for name in folder.classes]).encode()
+        names |= set(json.loads(ranks.broadcast(own if ranks.rank == leader else None, leader) or b"[]"))
+    for folder in folders:
+        folder.renumber(tuple(sorted(names)))
+    return tuple(sorted(names))

@@ -66,6 +66,10 @@ class TrainingConfig(BaseModel):
     """Weight of each class in the loss; balanced: inversely to its number of samples."""
     label: str = ""
     """Field that holds the label; empty: `label`, `target`, `y` or the like, else the first column."""
+    image_size: Annotated[int, Field(ge=0)] = 0
+    """Side in pixels to which images are brought, their middle cut out; 0: all have one size, and keep it."""
+    vocabulary: Annotated[int, Field(ge=0)] = 0
+    """Number of tokens of `gpt`, where the data holds tokens; 0: the highest one of the training channel, plus 1."""
     on_bad_record: Literal["stop", "skip"] = "stop"
     """What to do with a broken record: stop with its place, or skip it and count."""
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = [256, 256]
@@ -76,8 +80,8 @@ class TrainingConfig(BaseModel):
     """Bring each feature (and the target of a regression) to mean 0 and standard deviation 1, inside the model."""
     depth: Annotated[Literal[18, 34, 50], BeforeValidator(_number)] = 18
     """Layers of `resnet`."""
-    channels: Annotated[int, Field(ge=8, multiple_of=8)] = 64
-    """Channels of the first stage of `resnet`."""
+    filters: Annotated[int, Field(ge=8, multiple_of=8)] = 64
+    """Convolution filters of the first stage of `resnet`; each later stage has twice as many."""
     norm: Literal["group", "batch"] = "group"
     """Normalisation in `resnet`; batch: over each rank's micro-batch, so that the loss depends on their number."""
     context: Annotated[int, Field(ge=1)] = 256
@@ -136,6 +140,7 @@ def read_config(hyperparameters: Mapping[str, Any]) -> TrainingConfig:
     Raises:
         ConfigError: an unknown name (the nearest known one is offered) or a value that does not fit.
     """
+    hyperparameters = _gathered(hyperparameters)
     for name in hyperparameters:
         if name not in TrainingConfig.model_fields:
             raise ConfigError(_unknown(name))
@@ -148,6 +153,17 @@ def read_config(hyperparameters: Mapping[str, Any]) -> TrainingConfig:
         raise ConfigError(
             f"Hyperparameter {name!r} is {given!r}. {first['msg'].removeprefix('Value error, ')}. Change {name!r}."
         ) from error
+
+
+def _gathered(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Put `model_depth=3` into `model_arguments` of an own model, so that a tuning job can range over it."""
+    gathered, prefix = dict(hyperparameters), "model_"
+    names = [name for name in gathered if name.startswith(prefix) and name not in TrainingConfig.model_fields]
+    if names and ":" in str(gathered.get("model", "")):
+        given = gathered.get("model_arguments", {})
+        if isinstance(given, dict):
+            gathered["model_arguments"] = given | {name.removeprefix(prefix): gathered.pop(name) for name in names}
+    return gathered
 
 
 def _unknown(name: str) -> str:

@@ -10,21 +10,20 @@ from torch import nn
 
 from .. import __version__
 from ..contract import artifact
-from ..contract.artifact import Architecture, Manifest, Signature
+from ..contract.artifact import Manifest
 from ..errors import PlatformError
+from .architecture import Blueprint
 from .tasks import Classification, Task
 
 
 def write_artifact(
     folder: Path,
     module: nn.Module,
-    architecture: Architecture,
+    blueprint: Blueprint,
     task: Task,
     metrics: Mapping[str, float],
-    *,
-    features: int,
 ) -> None:
-    """Write `weights.safetensors` and then `twofold.json`, by which a reader knows that the folder is whole.
+    """Write weights, an own model's code, and then `twofold.json`, by which a reader knows that the folder is whole.
 
     Raises:
         PlatformError: the disk is full, or the folder may not be written.
@@ -35,13 +34,15 @@ def write_artifact(
         (folder / artifact.MANIFEST).unlink(missing_ok=True)
         # Not by save_file, which leaves a file that only its owner may read: endpoints run as others.
         (folder / artifact.WEIGHTS).write_bytes(save(tensors))
+        blueprint.copy_code(folder)
         artifact.write_manifest(
             folder,
             Manifest(
                 task=task.name,
-                architecture=architecture,
-                input=Signature(shape=[features]),
-                classes=list(task.classes) if isinstance(task, Classification) else None,
+                architecture=blueprint.architecture,
+                input=blueprint.input,
+                code=blueprint.code,
+                classes=task.names if isinstance(task, Classification) else None,
                 metrics=dict(metrics),
                 versions={"twofold": __version__, "torch": torch.__version__, "python": platform.python_version()},
             ),

@@ -3,7 +3,6 @@
 The order is the pipe's own: nothing is shuffled here, the platform's ShuffleConfig does it.
 """
 
-import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,15 +16,19 @@ from ..contract.channels import Channel
 from ..errors import DataError
 from ..stream.pipe import PipeLoader
 from ..stream.shards import Columns
+from .fields import Fields
 from .ranks import Ranks
-from .samples import Batch, Block, Fields, Rows, describe_first
+from .samples import Batch, Block, Reading, Rows, as_table, describe_first, fields_of
 from .split import Split
 
 
 class PipedSamples:
     """The samples of a pipe; the first pass is over when `blocks` has been read to its end."""
 
-    def __init__(self, channel: Channel, batch_size: int, label: str, ranks: Ranks, sockets: Path) -> None:
+    names: tuple[str, ...] = ()
+    is_text = False
+
+    def __init__(self, channel: Channel, batch_size: int, reading: Reading, ranks: Ranks, sockets: Path) -> None:
         """Open the first FIFO and read one batch; call it on every rank.
 
         Raises:
@@ -45,7 +48,7 @@ class PipedSamples:
         self._sharded = channel.distribution == "ShardedByS3Key"
         self._pass: Iterator[dict[str, Any]] = iter(self._pipe)
         self._begun = [next(self._pass, {})]
-        self.fields, self.first = self._agree_on_fields(label)
+        self.fields, self.first = self._agree_on_fields(reading)
         self.split = Split(sizes=(0,))
 
     @property
@@ -66,7 +69,7 @@ class PipedSamples:
         seen = 0
         for batch in self._batches():
             rows, labels = self._split(batch)
-            yield Block(torch.cat([labels[:, None], rows], dim=1).numpy(), seen + np.arange(len(rows)))
+            yield Block(as_table(rows, labels), seen + np.arange(len(rows)))
             seen += len(rows)
         if not self.split.samples:
             self.split = self._count(seen)
@@ -102,10 +105,10 @@ class PipedSamples:
 
     def _split(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         if not batch:
-            return torch.empty(0, self.features), torch.empty(0)
+            return self.fields.empty
         return self.fields.split(batch)
 
-    def _agree_on_fields(self, label: str) -> tuple[Fields, Rows]:
+    def _agree_on_fields(self, reading: Reading) -> tuple[Fields, Rows]:
         """Take the fields from the lowest rank that has a sample, so that one without knows them too."""
         ranks, batch = self._ranks, self._begun[0]
         has = torch.zeros(ranks.world, dtype=torch.int64, device=ranks.device)
@@ -117,10 +120,8 @@ class PipedSamples:
                 f"check the S3 prefix of the channel."
             )
         one: Columns = {name: np.asarray(column[:1]) for name, column in batch.items()}
-        own = describe_first(one, label, self.channel) if ranks.rank == holders[0] else None
-        told = json.loads(ranks.broadcast(own, holders[0]) or b"{}")
-        fields = Fields(told["label"], tuple(told["features"]), told["width"])
-        return fields, np.array(told["first"], dtype=np.float32)
+        own = describe_first(one, reading, self.channel) if ranks.rank == holders[0] else None
+        return fields_of(ranks.broadcast(own, holders[0]) or b"{}")
 
     def _count(self, seen: int) -> Split:
         """Find out what each part has, now that the first pass is over."""

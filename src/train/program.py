@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
@@ -15,19 +15,19 @@ from ..contract.artifact import Architecture
 from ..contract.job import TrainingJob, read_training_job
 from ..contract.paths import Paths
 from ..errors import TwofoldError
-from ..models.standardize import Restore, Standardize
-from ..models.table import build
 from . import reports
-from .channels import EVALUATION_BATCH, Source, open_training, open_validation
+from .architecture import draw, find_code, fit_normalization
+from .channels import Source, evaluation_batch, open_training, open_validation
 from .checkpoint import Checkpoints
-from .config import TrainingConfig, read_config
+from .config import MODELS, TrainingConfig, read_config
 from .export import write_artifact
+from .initial import start_from
 from .interrupt import listening
 from .loop import Trainer
 from .parallel import Replica
 from .ranks import Ranks, join
-from .survey import Survey, survey
-from .tasks import Task, check_validation, choose_task
+from .survey import survey
+from .tasks import check_validation, choose_task
 
 log = logging.getLogger("twofold.train")
 
@@ -41,49 +41,34 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     training = open_training(job, config, ranks, scratch)
     validation = open_validation(job, config, ranks, training, scratch)
     facts = survey(training, ranks)
-    task = choose_task(config.task, facts, normalize=config.normalize)
+    task = choose_task(config, facts, training.names)
     if validation:
         check_validation(validation, task)
-    log.info("%d samples of %d features: %s with %s", training.samples, training.features, task.name, config.model)
-    architecture = describe(config, task, features=training.features)
-    module = build(architecture.name, architecture.arguments)
+    code = None if config.model in MODELS else find_code(job, ranks, scratch)
+    blueprint = draw(config, task, training, job, code)
+    log.info("%d samples of %s: %s with %s", training.samples, training.fields.summary, task.name, config.model)
+    module = blueprint.build()
     if config.normalize:
         fit_normalization(module, facts)
+    if config.init_from:
+        own = scratch / f"rank-{ranks.rank}"
+        start_from(config.init_from, module, blueprint.architecture, job, own, new_head=config.init_head == "new")
     trainer = Trainer(
         Replica(module, config, ranks),
         task,
         config,
         ranks,
         training=training.loader(config.batch_size, config.seed, shuffle=True),
-        validation=validation.loader(EVALUATION_BATCH, 0, shuffle=False) if validation else None,
+        validation=validation.loader(evaluation_batch(config, ranks), 0, shuffle=False) if validation else None,
         output_data=job.paths.output_data,
     )
-    checkpoints = open_checkpoints(job, config, architecture, training, ranks)
+    checkpoints = open_checkpoints(job, config, blueprint.architecture, training, ranks)
     # Until here SIGTERM ends the process at once, since there is nothing to save.
     with listening() as interrupt:
         metrics = trainer.fit(checkpoints, interrupt)
         if ranks.is_first:
-            write_artifact(job.paths.model, module, architecture, task, metrics, features=training.features)
+            write_artifact(job.paths.model, module, blueprint, task, metrics)
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
-
-
-def describe(config: TrainingConfig, task: Task, *, features: int) -> Architecture:
-    """Name the model and its arguments as the manifest has them."""
-    arguments: dict[str, Any] = {"features": features, "outputs": task.outputs}
-    if task.name == "regression" and config.normalize:
-        arguments["restore"] = True
-    if config.model == "mlp":
-        arguments |= {"hidden": config.hidden, "dropout": config.dropout}
-    return Architecture(name=config.model, arguments=arguments)
-
-
-def fit_normalization(module: torch.nn.Module, facts: Survey) -> None:
-    """Put the statistics of the training data where the model keeps them."""
-    for part in module.modules():
-        if isinstance(part, Standardize):
-            part.fit(torch.from_numpy(facts.mean[1:]).float(), torch.from_numpy(facts.std[1:]).float())
-        elif isinstance(part, Restore):
-            part.fit(float(facts.mean[0]), float(facts.std[0]))
 
 
 def open_checkpoints(

@@ -1,9 +1,8 @@
-"""The samples of a channel as dense models take them: a row of features and a label each."""
+"""The samples of a channel as models take them: a row and a label each."""
 
 import json
 import logging
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..stream.dataset import Dataset
 from ..stream.loader import StreamingLoader
 from ..stream.shards import Columns
+from .fields import Fields, Wish, choose_fields
 from .ranks import Ranks
 from .split import Split, split_of
 
@@ -23,86 +23,8 @@ log = logging.getLogger("twofold.train")
 
 Rows = NDArray[np.float32]
 
-LABELS = ("label", "labels", "target", "y", "cls", "class")
-"""Names that mean the label where the hyperparameter `label` does not say which."""
-_ARRAY = "data"
 _BLOCK_VALUES = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """The fields of a channel's samples that training uses."""
-
-    label: str
-    """Field of the label; empty where it is the first value of the only field, as in an NPY table."""
-    features: tuple[str, ...]
-    """Fields whose values, one behind the other, are the features of a sample."""
-    width: int
-    """Values of one sample in all of `features`, the label apart."""
-
-    def split(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Features `[n, width]` and labels `[n]` of a batch, float32.
-
-        Raises:
-            DataError: a field is missing, or of another shape than in the first sample.
-        """
-        parts = [self._matrix(name, batch.get(name)) for name in self.features]
-        rows = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        if self.label:
-            labels = self._matrix(self.label, batch.get(self.label))
-        else:
-            labels, rows = rows[:, :1].contiguous(), rows[:, 1:].contiguous()
-        if rows.shape[1] != self.width or labels.shape[1] != 1:
-            raise DataError(
-                f"Samples have {rows.shape[1]} features and {labels.shape[1]} labels. Expected {self.width} and 1, as "
-                f"in the first sample of the training channel."
-            )
-        return rows, labels[:, 0]
-
-    def _matrix(self, name: str, column: Any) -> Tensor:  # noqa: ANN401 - a batch holds what the data holds
-        if column is None:
-            raise DataError(
-                f"A sample has no field {name!r}. Expected the fields of the training channel in every sample."
-            )
-        if not isinstance(column, Tensor):
-            raise DataError(
-                f"Field {name!r} differs in shape from sample to sample, or is no number. Expected as many numbers in "
-                f"every sample: resize images and pad lists with `prepare` or before it, or leave the field out."
-            )
-        return column.reshape(len(column), math.prod(column.shape[1:])).to(torch.float32)
-
-
-def choose_fields(sample: Columns, label: str, channel: str) -> Fields:
-    """Choose the label and the features by the first sample of a channel.
-
-    Args:
-        sample: columns of one sample.
-        label: field that the hyperparameter `label` names; empty: one of `LABELS`, else the first numeric field.
-        channel: name of the channel, for messages.
-
-    Raises:
-        ConfigError: there is no such field.
-        DataError: no number to learn from.
-    """
-    numeric = [
-        name for name, column in sample.items() if isinstance(column, np.ndarray) and column.dtype.kind in "biuf"
-    ]
-    if label and label not in numeric:
-        raise ConfigError(
-            f"label is {label!r}; the numeric fields of channel {channel!r} are: {', '.join(numeric) or 'none'}. Set "
-            f"'label' to one of them."
-        )
-    if numeric == [_ARRAY] and not label and (width := math.prod(np.shape(sample[_ARRAY])[1:])) > 1:
-        return Fields("", (_ARRAY,), width - 1)
-    chosen = label or next((name for name in LABELS if name in numeric), next(iter(numeric), ""))
-    features = tuple(name for name in numeric if name != chosen)
-    if not features:
-        raise DataError(
-            f"Channel {channel!r} has the fields {', '.join(sample) or 'none'}, of which {len(numeric)} hold numbers. "
-            f"Expected a label and at least one field of features; in an array, two values a row, the label first."
-        )
-    width = sum(math.prod(np.shape(sample[name])[1:]) for name in features)
-    return Fields(chosen, features, width)
+_ROWS, _LABELS = "rows", "labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +34,9 @@ class Batch:
     step: int
     """Number of the global batch in its epoch, from 0."""
     rows: Tensor
-    """Features `[n, features]` float32; n can be 0 where a short last batch leaves nothing for this rank."""
+    """Rows `[n, *shape]` as `Fields` makes them; n can be 0 where a short last batch leaves nothing for this rank."""
     labels: Tensor
-    """Labels `[n]` float32 as they stand in the data."""
+    """Labels `[n]` float32 as they stand in the data; for tokens those that follow, `[n, t]` int64."""
     global_count: int
     """Samples of the global batch over all ranks, the divisor of its mean loss."""
 
@@ -124,7 +46,7 @@ class Block:
     """Samples that are looked at together."""
 
     rows: Rows
-    """Samples `[n, 1 + features]`, label first."""
+    """Samples `[n, 1 + features]`, label first; for tokens `[n, t + 1]`, exact up to 16 million."""
     sample_ids: NDArray[np.int64]
     """Their ids `[n]`."""
 
@@ -139,6 +61,10 @@ class Samples:
     first: Rows
     """One sample `[1 + features]`, label first; the same on every rank."""
     split: Split
+    names: tuple[str, ...] = ()
+    """Names of the classes 0, 1, ..., where folders have given them."""
+    is_text: bool = False
+    """Whether tokens are bytes of text."""
 
     @property
     def channel(self) -> str:
@@ -171,7 +97,7 @@ class Samples:
         """
         columns, kept = self.dataset.read(sample_ids)
         if not columns:
-            return Block(np.empty((0, 1 + self.features), dtype=np.float32), sample_ids[:0])
+            return Block(as_table(*self.fields.empty), sample_ids[:0])
         try:
             rows, labels = self.fields.split(as_tensors(columns))
         except DataError as error:
@@ -180,8 +106,7 @@ class Samples:
                 for sample in sample_ids:
                     self.read(np.array([sample]))
             raise DataError(f"{self.place(int(sample_ids[0]))}: {error}") from error
-        table: Rows = torch.cat([labels[:, None], rows], dim=1).numpy()
-        return Block(table, sample_ids if kept is None else sample_ids[kept])
+        return Block(as_table(rows, labels), sample_ids if kept is None else sample_ids[kept])
 
     def blocks(self, block_values: int = _BLOCK_VALUES) -> Iterator[Block]:
         """Blocks of samples in order: this rank's share of one pass over everything."""
@@ -215,11 +140,11 @@ class Loader:
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from `first_step` on; starting late costs nothing."""
-        split, width = self.samples.split, self.samples.features
+        split = self.samples.split
         batches = self._own(epoch, first_step)
         for step in range(first_step, self.steps()):
             # Where this host's part has ended, or never was, its ranks still take every step with the others.
-            rows, labels = next(batches, None) or (torch.empty(0, width), torch.empty(0))
+            rows, labels = next(batches, None) or self.samples.fields.empty
             yield Batch(step=step, rows=rows, labels=labels, global_count=split.count(self.batch_size, step))
 
     def _own(self, epoch: int, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -228,12 +153,35 @@ class Loader:
         share = split.batch_sizes(self.batch_size)[split.part]
         if not share:
             return
+        fields = self.samples.fields
         streaming = StreamingLoader(
-            self.samples.dataset, share, seed=self.seed, shuffle=self.shuffle, rank=split.rank, world=split.world
+            self.samples.dataset,
+            share,
+            seed=self.seed,
+            shuffle=self.shuffle,
+            rank=split.rank,
+            world=split.world,
+            # Images are resized in the reading thread, beside the steps; for the rest it is not worth a dictionary.
+            transform=_split_by(fields) if fields.takes == "pixels" else None,
         )
         streaming.epoch, streaming.step = epoch, first_step
         for batch in streaming:
-            yield self.samples.fields.split(batch)
+            yield (batch[_ROWS], batch[_LABELS]) if fields.takes == "pixels" else fields.split(batch)
+
+
+def _split_by(fields: Fields) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    def split(batch: Mapping[str, Any]) -> dict[str, Any]:
+        rows, labels = fields.split(batch)
+        return {_ROWS: rows, _LABELS: labels}
+
+    return split
+
+
+def as_table(rows: Tensor, labels: Tensor) -> Rows:
+    """Put rows and labels into one table: label first and then the row's values; or whole samples of tokens."""
+    if labels.dim() == 2:
+        return torch.cat([rows, labels[:, -1:]], dim=1).float().numpy()
+    return torch.cat([labels[:, None], rows.flatten(1).float()], dim=1).numpy()
 
 
 def as_tensors(columns: Columns) -> dict[str, Any]:
@@ -244,7 +192,21 @@ def as_tensors(columns: Columns) -> dict[str, Any]:
     }
 
 
-def open_samples(dataset: Dataset, label: str, ranks: Ranks, *, sharded: bool) -> Samples:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a job reads its channels."""
+
+    label: str = ""
+    """Field that the hyperparameter `label` names, or empty."""
+    wish: Wish = "numbers"
+    """What the model takes."""
+    image_size: int = 0
+    """Side in pixels to which images are brought; 0: the first one's own."""
+    context: int = 0
+    """Tokens of a row, where text or one long row of tokens has to be cut."""
+
+
+def open_samples(dataset: Dataset, reading: Reading, ranks: Ranks, *, sharded: bool) -> Samples:
     """Take a dataset as rows with labels; call it on every rank.
 
     Fields are chosen by the first sample of the first host that has any, so that a host without data knows them too.
@@ -253,15 +215,21 @@ def open_samples(dataset: Dataset, label: str, ranks: Ranks, *, sharded: bool) -
     source = next(part for part, size in enumerate(split.sizes) if size) * ranks.local_world
     own = None
     if ranks.rank == source:
-        own = describe_first(dataset.read(np.zeros(1, dtype=np.int64))[0], label, dataset.channel)
-    told = json.loads(ranks.broadcast(own, source) or b"{}")
-    fields = Fields(told["label"], tuple(told["features"]), told["width"])
-    return Samples(dataset, fields, np.array(told["first"], dtype=np.float32), split)
+        own = describe_first(dataset.read(np.zeros(1, dtype=np.int64))[0], reading, dataset.channel)
+    fields, first = fields_of(ranks.broadcast(own, source) or b"{}")
+    return Samples(dataset, fields, first, split)
 
 
-def describe_first(columns: Columns, label: str, channel: str) -> bytes:
+def describe_first(columns: Columns, reading: Reading, channel: str) -> bytes:
     """Put the fields of a channel, and its first sample as a row with the label first, into words for other ranks."""
-    fields = choose_fields(columns, label, channel)
-    rows, labels = fields.split(as_tensors(columns))
-    first = torch.nan_to_num(torch.cat([labels, rows[0]])).tolist()
-    return json.dumps({**asdict(fields), "first": first}).encode()
+    fields = choose_fields(columns, reading.label, channel, reading.wish, reading.image_size)
+    first = torch.nan_to_num(torch.from_numpy(as_table(*fields.split(as_tensors(columns)))[0])).tolist()
+    return json.dumps({"fields": asdict(fields), "first": first}).encode()
+
+
+def fields_of(described: bytes) -> tuple[Fields, Rows]:
+    """Read what `describe_first` has written."""
+    told = json.loads(described)
+    made: dict[str, Any] = told["fields"]
+    made |= {"features": tuple(made["features"]), "shape": tuple(made["shape"])}
+    return Fields(**made), np.array(told["first"], dtype=np.float32)

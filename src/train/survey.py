@@ -29,6 +29,8 @@ class Survey:
     """All labels in order if they are whole numbers from 0 to `MAX_LABEL`, else None."""
     counts: tuple[int, ...] = ()
     """Samples of each class; empty without classes."""
+    vocabulary: int = 0
+    """The highest token, plus 1; 0 where there are none."""
 
 
 def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
@@ -37,6 +39,8 @@ def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     Raises:
         DataError: a value that is not finite.
     """
+    if samples.fields.takes == "tokens":
+        return _survey_tokens(samples, ranks)
     columns = 1 + samples.features
     # Sums of squares around a value near the mean do not cancel; the first sample is such a value for every rank.
     origin = samples.first.astype(np.float64)
@@ -56,6 +60,21 @@ def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     mean = totals[0] / totals[2]
     variance = np.maximum(totals[1] / totals[2] - np.square(mean), 0.0)
     return Survey(int(totals[2, 0]), mean + origin, np.sqrt(variance), *_all_classes(seen, whole, ranks))
+
+
+def _survey_tokens(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
+    """Find the highest token, so that the model knows all; each rank takes its share."""
+    highest = torch.zeros(ranks.world, dtype=torch.int64, device=ranks.device)
+    for block in samples.blocks():
+        if block.rows.size and block.rows.min() < 0:
+            row = int((block.rows < 0).any(axis=1).argmax())
+            raise DataError(
+                f"{samples.place(int(block.sample_ids[row]))}: token {int(block.rows[row].min())} is negative. "
+                f"Expected tokens from 0 up."
+            )
+        highest[ranks.rank] = max(int(block.rows.max(initial=0)), int(highest[ranks.rank]))
+    none = np.zeros(0)
+    return Survey(samples.samples, none, none, None, (), int(ranks.sum(highest).max()) + 1)
 
 
 def _all_classes(seen: NDArray[np.int64], whole: bool, ranks: Ranks) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from torch.nn import functional
 
 from ..contract.artifact import Task as TaskName
 from ..errors import ConfigError, DataError
+from .config import TrainingConfig
 from .piped import PipedSamples
-from .samples import Samples
+from .samples import Block, Samples
 from .survey import Survey, check_finite
 from .tally import auc, counts, f1
 
-Weights: TypeAlias = Literal["none", "balanced"] | list[float]
+Weights: TypeAlias = str | list[float]
 """The hyperparameter `class_weights`."""
 MAX_CLASSES = 1000
 """Most kinds of whole-numbered labels that `task=auto` takes for classes."""
@@ -53,9 +54,12 @@ class Classification:
 
     name: TaskName = "classification"
 
-    def __init__(self, classes: tuple[int, ...], weights: Sequence[float] | None = None) -> None:
-        """Take the classes in the order of the model's outputs, and the weight of each in the loss."""
+    def __init__(
+        self, classes: tuple[int, ...], weights: Sequence[float] | None = None, names: Sequence[str] = ()
+    ) -> None:
+        """Take the classes in the order of the model's outputs, the weight of each in the loss, and names by number."""
         self.classes = classes
+        self.names: list[int | str] = [names[label] for label in classes] if names else list(classes)
         self.outputs = len(classes)
         self._labels = torch.tensor(classes, dtype=torch.float32)
         self._weights = None if weights is None else torch.tensor(weights, dtype=torch.float32)
@@ -153,18 +157,20 @@ class LanguageModelling:
         return {"loss": loss, "perplexity": math.exp(loss) if loss < _MAX_EXPONENT else math.inf, "accuracy": score}
 
 
-def choose_task(wanted: str, survey: Survey, weights: Weights = "none", *, normalize: bool) -> Task:
-    """Take the task that the hyperparameter names, or the one that the labels look like.
+def choose_task(config: TrainingConfig, survey: Survey, names: Sequence[str] = ()) -> Task:
+    """Take the task that the hyperparameter names, or the one that the labels look like; `names` are the classes'.
 
     Raises:
         ConfigError: classification of labels that are no classes, or class weights that do not fit them.
     """
-    classes = survey.classes
+    classes, wanted, weights = survey.classes, config.task, config.class_weights
+    if survey.vocabulary:
+        return _language_modelling(config, survey.vocabulary)
     countable = classes is not None and len(classes) <= MAX_CLASSES
     if wanted == "regression" or (wanted == "auto" and not countable):
         if weights != "none":
             raise ConfigError("class_weights is set, but this is a regression. Leave it out, or set 'task'.")
-        return Regression(float(survey.std[0]) if normalize else 1.0)
+        return Regression(float(survey.std[0]) if config.normalize else 1.0)
     if classes is None:
         raise ConfigError(
             "task is 'classification', but the labels (first column) are not all whole numbers from 0 up. Number the "
@@ -175,7 +181,18 @@ def choose_task(wanted: str, survey: Survey, weights: Weights = "none", *, norma
             f"Every label (first column) of the training channel is {_shortened(classes)}. Expected at least two "
             f"classes: check that the label comes first, or set 'task' to 'regression'."
         )
-    return Classification(classes, _class_weights(weights, survey))
+    return Classification(classes, _class_weights(weights, survey), names)
+
+
+def _language_modelling(config: TrainingConfig, found: int) -> Task:
+    if config.task not in ("auto", "language-modelling"):
+        raise ConfigError(f"task is {config.task!r}, but 'gpt' models language. Leave 'task' out, or change 'model'.")
+    if 0 < config.vocabulary < found:
+        raise ConfigError(
+            f"vocabulary is {config.vocabulary}, but the training channel has the token {found - 1}. Expected at least "
+            f"{found}: change 'vocabulary', or leave it out."
+        )
+    return LanguageModelling(config.vocabulary or found)
 
 
 def _class_weights(wanted: Weights, survey: Survey) -> list[float] | None:
@@ -200,6 +217,9 @@ def check_validation(validation: Samples | PipedSamples, task: Task) -> None:
         DataError: a value that is not finite, or a label that training did not have.
     """
     for block in validation.blocks():
+        if isinstance(task, LanguageModelling):
+            _check_tokens(block, validation, task)
+            continue
         check_finite(block, validation)
         if not isinstance(task, Classification):
             continue
@@ -211,6 +231,17 @@ def check_validation(validation: Samples | PipedSamples, task: Task) -> None:
                 f"the {task.outputs} classes of the training channel ({_shortened(task.classes)}). Expected every "
                 f"validation label to occur in training too: add such samples there, or drop these."
             )
+
+
+def _check_tokens(block: Block, validation: Samples | PipedSamples, task: Task) -> None:
+    unknown = np.flatnonzero(((block.rows < 0) | (block.rows >= task.outputs)).any(axis=1))
+    if len(unknown):
+        row = int(unknown[0])
+        token = next(int(token) for token in block.rows[row] if not 0 <= token < task.outputs)
+        raise DataError(
+            f"{validation.place(int(block.sample_ids[row]))}: token {token} is not among the {task.outputs} of the "
+            f"training channel. Expected tokens that training knows: set 'vocabulary' to their number."
+        )
 
 
 def _shortened(classes: tuple[int, ...]) -> str:

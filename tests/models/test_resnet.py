@@ -27,14 +27,14 @@ def test_fifty_layers_with_a_large_stem_are_those_of_imagenet():
 
 @pytest.mark.parametrize(("size", "places"), [(SMALL, SMALL), (SMALL + 1, 17)])
 def test_the_stem_keeps_the_resolution_of_small_images(size, places):
-    module = resnet(outputs=2, height=size, width=size, channels=8)
+    module = resnet(outputs=2, height=size, width=size, filters=8)
     assert module.stem(module.normalize(pixels(1, size))).shape == (1, 8, places, places)
 
 
 @pytest.mark.parametrize(("depth", "norm"), [(18, "group"), (18, "batch"), (50, "group")])
 def test_pixels_become_scores_and_gradients_reach_every_weight(depth, norm):
     torch.manual_seed(0)
-    module = resnet(outputs=3, height=16, width=16, depth=depth, channels=8, norm=norm)
+    module = resnet(outputs=3, height=16, width=16, depth=depth, filters=8, norm=norm)
     scores = module(pixels(4))
     assert scores.shape == (4, 3)
     scores.square().sum().backward()
@@ -42,21 +42,21 @@ def test_pixels_become_scores_and_gradients_reach_every_weight(depth, norm):
 
 
 def test_a_sample_is_answered_the_same_alone_and_among_others():
-    module = resnet(outputs=3, height=16, width=16, channels=8)
+    module = resnet(outputs=3, height=16, width=16, filters=8)
     together = module(pixels(4))
     assert torch.allclose(torch.cat([module(one) for one in pixels(4).split(1)]), together, atol=1e-5)
     assert module(pixels(0)).shape == (0, 3)
 
 
 def test_floats_and_bytes_of_the_same_pixels_get_the_same_answer_in_the_target_s_units():
-    module = resnet(outputs=1, height=16, width=16, channels=8, restore=True)
+    module = resnet(outputs=1, height=16, width=16, filters=8, restore=True)
     before = module(pixels(2))
     assert torch.equal(module(pixels(2).float()), before)
     module.restore.fit(100.0, 10.0)
     assert torch.allclose(module(pixels(2)), before * 10 + 100)
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 20}, {"channels": 12}, {"norm": "layer"}])
+@pytest.mark.parametrize("wrong", [{"depth": 20}, {"filters": 12}, {"norm": "layer"}])
 def test_what_there_is_not_is_refused(wrong):
     with pytest.raises(ConfigError, match=rf"{next(iter(wrong))} is .*expected.*Change"):
         resnet(outputs=2, height=8, width=8, **wrong)

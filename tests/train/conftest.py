@@ -16,7 +16,7 @@ from twofold.stream.catalog import Host, open_dataset
 from twofold.train import program
 from twofold.train.interrupt import Interrupt
 from twofold.train.ranks import Ranks
-from twofold.train.samples import open_samples
+from twofold.train.samples import Reading, open_samples
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,7 +68,7 @@ def samples_of(tmp_path):
                 np.savetxt(folder / f"{number}.{suffix}", rows, fmt="%.9g", delimiter=",")
         return open_samples(
             open_dataset(folder, channel=channel, host=Host(tmp_path / "scratch"), **options),
-            "",
+            Reading(),
             Ranks(),
             sharded=False,
         )

@@ -6,7 +6,7 @@ from twofold.errors import DataError
 from twofold.stream import tables
 from twofold.stream.catalog import Host, open_dataset
 from twofold.train.ranks import Ranks
-from twofold.train.samples import open_samples
+from twofold.train.samples import Reading, open_samples
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def channel(tmp_path):
             host=Host(tmp_path / "scratch", leads=leads, barrier=barrier),
             content_type=content_type,
         )
-        return open_samples(dataset, "", Ranks(), sharded=False)
+        return open_samples(dataset, Reading(), Ranks(), sharded=False)
 
     return opened
 

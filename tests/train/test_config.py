@@ -11,12 +11,14 @@ DEFAULTS = {
     "task": "auto",
     "class_weights": "none",
     "label": "",
+    "image_size": 0,
+    "vocabulary": 0,
     "on_bad_record": "stop",
     "hidden": [256, 256],
     "dropout": 0.0,
     "normalize": True,
     "depth": 18,
-    "channels": 64,
+    "filters": 64,
     "norm": "group",
     "context": 256,
     "width": 256,
@@ -51,12 +53,14 @@ WRONG = {
     "task": ["cluster", 0],
     "class_weights": ["even", [-1], ["a"], 3, [float("nan")]],
     "label": [[1], None],
+    "image_size": [-1, "big"],
+    "vocabulary": [-1, 0.5],
     "on_bad_record": ["ignore", True],
     "hidden": ["a", "64,b", [0], [-1], 0, "1.5"],
     "dropout": [-0.1, 1, "x", float("nan")],
     "normalize": ["maybe", 2],
     "depth": [20, 0, "deep"],
-    "channels": [4, 12, "x"],
+    "filters": [4, 12, "x"],
     "norm": ["layer", True],
     "context": [0, "x"],
     "width": [1],
@@ -147,5 +151,5 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(wrong, right):
 
 
 def test_a_name_like_none_gets_the_whole_list():
-    with pytest.raises(ConfigError, match=r"Known: batch_size, channels, .*width. Rename it or leave"):
+    with pytest.raises(ConfigError, match=r"Known: batch_size, checkpoint_every, .*width. Rename it or leave"):
         read_config({"zzz": 1})

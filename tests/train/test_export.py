@@ -1,9 +1,10 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from twofold.contract.artifact import Architecture, read_manifest, weights_path
+from twofold.contract.artifact import Architecture, Signature, read_manifest, weights_path
 from twofold.errors import PlatformError
 from twofold.models.table import build
+from twofold.train.architecture import Blueprint
 from twofold.train.export import write_artifact
 from twofold.train.tasks import Classification, Regression
 
@@ -12,9 +13,8 @@ ARCHITECTURE = Architecture(name="linear", arguments={"features": 2, "outputs": 
 
 def write(folder, task=None):
     module = build(ARCHITECTURE.name, ARCHITECTURE.arguments)
-    write_artifact(
-        folder, module, ARCHITECTURE, task or Classification((4, 5, 7)), {"validation:loss": 0.5}, features=2
-    )
+    blueprint = Blueprint(ARCHITECTURE, Signature(shape=[2]))
+    write_artifact(folder, module, blueprint, task or Classification((4, 5, 7)), {"validation:loss": 0.5})
     return module
 
 

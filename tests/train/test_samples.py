@@ -6,8 +6,9 @@ import torch
 from twofold.errors import ConfigError, DataError
 from twofold.formats import aialgs
 from twofold.stream.catalog import Host, open_dataset
+from twofold.train.fields import choose_fields
 from twofold.train.ranks import Ranks
-from twofold.train.samples import Loader, choose_fields, open_samples
+from twofold.train.samples import Loader, Reading, open_samples
 from twofold.train.split import Split
 
 ROWS = np.column_stack([np.arange(11) % 3, np.arange(11), np.arange(11) * 10]).astype(np.float32)
@@ -128,7 +129,7 @@ def test_a_record_of_another_shape_is_named(tmp_path):
     records = [{"label": np.float32(n), "features": np.zeros(2 + (n == 3), np.float32)} for n in range(5)]
     (tmp_path / "a.rec").write_bytes(b"".join(map(aialgs.encode, records)))
     dataset = open_dataset(tmp_path, channel="training", host=Host(tmp_path / ".scratch"))
-    samples = open_samples(dataset, "", Ranks(), sharded=False)
+    samples = open_samples(dataset, Reading(), Ranks(), sharded=False)
     message = r"Channel 'training', file a.rec, record 3: Samples have 3 features and 1 labels. Expected 2 and 1"
     with pytest.raises(DataError, match=message):
         list(samples.blocks())

@@ -5,7 +5,7 @@ from twofold.formats import aialgs
 from twofold.stream.catalog import Host, open_dataset
 from twofold.train import survey as survey_module
 from twofold.train.ranks import Ranks
-from twofold.train.samples import Samples, open_samples
+from twofold.train.samples import Reading, Samples, open_samples
 from twofold.train.survey import survey
 
 
@@ -78,7 +78,7 @@ def test_records_that_are_skipped_do_not_count_and_are_reported(tmp_path, monkey
 
     def opened():
         dataset = open_dataset(path.parent, channel="training", host=Host(tmp_path / "scratch"), on_bad_record="skip")
-        return open_samples(dataset, "", Ranks(), sharded=False)
+        return open_samples(dataset, Reading(), Ranks(), sharded=False)
 
     samples = opened()
     found = survey(samples, Ranks())

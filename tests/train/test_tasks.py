@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from twofold.errors import ConfigError, DataError
+from twofold.train.config import TrainingConfig
 from twofold.train.survey import Survey
 from twofold.train.tasks import Classification, LanguageModelling, Regression, check_validation, choose_task, named
 
@@ -25,18 +26,18 @@ def looks_like(classes, std=2.0):
     ],
 )
 def test_the_task_is_the_one_asked_for_or_what_labels_look_like(wanted, classes, expected):
-    assert choose_task(wanted, looks_like(classes), normalize=True).name == expected
+    assert choose_task(TrainingConfig(task=wanted, normalize=True), looks_like(classes)).name == expected
 
 
 def test_classification_of_quantities_is_refused():
     with pytest.raises(ConfigError, match=r"task is 'classification', but the labels.*set 'task' to 'regression'"):
-        choose_task("classification", looks_like(None), normalize=True)
+        choose_task(TrainingConfig(task="classification", normalize=True), looks_like(None))
 
 
 @pytest.mark.parametrize("wanted", ["auto", "classification"])
 def test_a_single_class_is_refused(wanted):
     with pytest.raises(DataError, match=r"Every label \(first column\) of the training channel is 3"):
-        choose_task(wanted, looks_like((3,)), normalize=True)
+        choose_task(TrainingConfig(task=wanted, normalize=True), looks_like((3,)))
 
 
 def test_targets_are_the_places_of_labels_among_the_classes():
@@ -68,9 +69,9 @@ def test_weights_of_classes_multiply_the_loss():
     outputs, targets = torch.randn(6, 3), torch.tensor([0, 0, 0, 0, 1, 2])
     plain = Classification((0, 1, 2)).losses(outputs, targets)
     facts = Survey(6, np.zeros(2), np.ones(2), (0, 1, 2), (4, 1, 1))
-    weighted = choose_task("auto", facts, [1, 2, 3.5], normalize=True).losses(outputs, targets)
+    weighted = choose_task(TrainingConfig(task="auto", class_weights=[1, 2, 3.5]), facts).losses(outputs, targets)
     assert torch.allclose(weighted, plain * torch.tensor([1, 1, 1, 1, 2, 3.5]))
-    balanced = choose_task("auto", facts, "balanced", normalize=True).losses(outputs, targets)
+    balanced = choose_task(TrainingConfig(task="auto", class_weights="balanced"), facts).losses(outputs, targets)
     expected = compute_class_weight("balanced", classes=np.arange(3), y=targets.numpy())
     assert torch.allclose(balanced, plain * torch.tensor(expected, dtype=torch.float32)[targets])
 
@@ -78,9 +79,9 @@ def test_weights_of_classes_multiply_the_loss():
 def test_weights_that_do_not_fit_are_refused():
     facts = Survey(6, np.zeros(2), np.ones(2), (0, 1, 2), (4, 1, 1))
     with pytest.raises(ConfigError, match=r"class_weights has 2 weights; the training channel has 3 classes"):
-        choose_task("auto", facts, [1, 2], normalize=True)
+        choose_task(TrainingConfig(task="auto", class_weights=[1, 2]), facts)
     with pytest.raises(ConfigError, match=r"class_weights is set, but this is a regression"):
-        choose_task("regression", facts, "balanced", normalize=True)
+        choose_task(TrainingConfig(task="regression", class_weights="balanced"), facts)
 
 
 def test_language_modelling_is_measured_by_token():
@@ -98,7 +99,7 @@ def test_language_modelling_is_measured_by_token():
 
 
 def test_squared_error_in_variances_and_rmse_in_units():
-    task = choose_task("regression", looks_like(None, std=2.0), normalize=True)
+    task = choose_task(TrainingConfig(task="regression", normalize=True), looks_like(None, std=2.0))
     outputs, targets = torch.tensor([[5.0], [1.0]]), torch.tensor([1.0, 1.0])
     assert task.losses(outputs, targets).tolist() == [4, 0]
     assert task.scores(outputs, targets).tolist() == [16, 0]
@@ -106,7 +107,7 @@ def test_squared_error_in_variances_and_rmse_in_units():
 
 
 def test_a_constant_target_and_raw_values_are_not_scaled():
-    for task in (Regression(0.0), choose_task("regression", looks_like(None), normalize=False)):
+    for task in (Regression(0.0), choose_task(TrainingConfig(task="regression", normalize=False), looks_like(None))):
         assert task.losses(torch.tensor([[3.0]]), torch.tensor([1.0])).tolist() == [4]
 
 
