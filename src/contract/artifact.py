@@ -37,7 +37,7 @@ class Signature(_Strict):
     shape: Annotated[list[int], Field(min_length=1)]
     """Shape of one row without the batch axis, e.g. `[64]`."""
     dtype: Dtype = "float32"
-    """Type that every input is cast to: float32 for numbers, uint8 for pixels `[3, height, width]`, int64 for tokens."""
+    """Type of the input: float32 for numbers, uint8 for pixels `[3, height, width]`, int64 for tokens."""
 
 
 class Program(_Strict):

@@ -8,16 +8,15 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..contract.artifact import Manifest, read_manifest, weights_path
+from ..contract.artifact import Manifest, read_manifest
 from ..errors import ModelError
-from ..models.table import build
+from ..models.load import load_module
 
 Predictions: TypeAlias = NDArray[np.float32]
-"""`[rows, classes]` of probabilities (classification) or `[rows]` (regression)."""
+"""`[rows, classes]` of probabilities (classification), `[rows, vocabulary]` of the next token's (language modelling),
+or `[rows]` (regression)."""
 
 _ROWS_AT_ONCE = 4096
 """Rows of one forward pass: bounds what the layers between need, whatever the size of a request."""
@@ -51,9 +50,11 @@ class Model:
         return [classes[index] for index in predictions.argmax(axis=1)]
 
     def _outputs(self, rows: Tensor) -> Tensor:
-        outputs: Tensor = self._module(rows)
+        outputs: Tensor = self._module(rows.to(getattr(torch, self.manifest.input.dtype)))
         if self.manifest.task == "classification":
             return torch.softmax(outputs, dim=1)
+        if self.manifest.task == "language-modelling":
+            return torch.softmax(outputs[:, -1], dim=1)
         return outputs.squeeze(1)
 
 
@@ -67,7 +68,7 @@ def load(folder: Path) -> Model:
     """
     torch.set_num_threads(1)
     manifest = read_manifest(folder)
-    model = Model(manifest, _load_module(manifest, weights_path(folder)))
+    model = Model(manifest, load_module(folder, manifest))
     _warm_up(model, folder)
     log.info(
         "Model %s (%s) from %s: rows of shape %s, %s",
@@ -80,44 +81,6 @@ def load(folder: Path) -> Model:
     return model
 
 
-def _load_module(manifest: Manifest, path: Path) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            module = build(manifest.architecture.name, manifest.architecture.arguments)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{path.parent}: the manifest's architecture {manifest.architecture.name!r} cannot be built with the "
-            f"arguments {manifest.architecture.arguments!r}: {error}. Expected a manifest that `train` wrote."
-        ) from error
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path} cannot be read: {error}. Expected weights that `train` wrote: train again."
-        ) from error
-    _check_tensors(module.state_dict(), tensors, path)
-    module.load_state_dict(tensors, strict=True, assign=True)
-    return module.eval().requires_grad_(requires_grad=False)
-
-
-def _check_tensors(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
-    """Compare names, shapes and types of the weights with what the manifest's module has."""
-    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name} is unexpected" for name in found.keys() - expected.keys()]
-    problems += [
-        f"{name} is {_kind(found[name])}, expected {_kind(expected[name])}"
-        for name in expected.keys() & found.keys()
-        if _kind(found[name]) != _kind(expected[name])
-    ]
-    if problems:
-        shown = "; ".join(sorted(problems)[:5]) + ("; ..." if len(problems) > 5 else "")
-        raise ModelError(f"{path} does not fit the manifest beside it: {shown}. Use both from the same training job.")
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
-
-
 def _warm_up(model: Model, folder: Path) -> None:
     """Answer one row of zeros, and find out whether the manifest tells the truth."""
     manifest = model.manifest
@@ -128,7 +91,8 @@ def _warm_up(model: Model, folder: Path) -> None:
             f"{folder}: the model cannot answer a row of shape {list(model.row_shape)}, which its manifest promises: "
             f"{error}. Expected a folder that `train` wrote."
         ) from error
-    expected = (1, len(manifest.classes or ())) if manifest.task == "classification" else (1,)
+    answers = {"classification": (1, len(manifest.classes or ())), "language-modelling": (1, *shape[1:2])}
+    expected = answers.get(manifest.task, (1,))
     if shape != expected:
         raise ModelError(
             f"{folder}: the model answers one row with shape {list(shape)}, expected {list(expected)} by the task "

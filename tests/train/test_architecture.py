@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from twofold import load_model
 from twofold.contract.artifact import CODE
 from twofold.errors import ConfigError, DataError, ModelError
 from twofold.models.gpt_generate import Sampling, generate_text
-from twofold.models.own import build_own
-from twofold.models.table import build
+from twofold.serve.model import load
 
 TINY_GPT = {"model": "gpt", "width": 32, "layers": 1, "heads": 2, "context": 32, "learning_rate": 0.01}
 TINY_RESNET = {"model": "resnet", "filters": 8, "batch_size": 32, "learning_rate": 0.003}
@@ -39,13 +39,14 @@ def digits():
 
 
 def module_of(trained):
-    """Build the module that the artifact describes, as anybody would who has the folder only."""
-    manifest, folder = trained.manifest, trained.paths.model
-    name, arguments = manifest.architecture.name, manifest.architecture.arguments
-    own = manifest.code and build_own(folder / CODE, manifest.code, name, arguments)
-    module = own or build(name, arguments)
-    module.load_state_dict(load_file(folder / "weights.safetensors"))
-    return module.eval()
+    """Load the module as anybody would who has the folder only, and let the server answer with it too."""
+    module, manifest = load_model(trained.paths.model)
+    rows = np.zeros((2, *manifest.input.shape), dtype=manifest.input.dtype)
+    served = load(trained.paths.model).predict(rows)
+    answers = module(torch.from_numpy(rows))
+    scores = answers[:, -1] if manifest.task == "language-modelling" else answers
+    assert torch.allclose(torch.from_numpy(served), scores.softmax(dim=1), atol=1e-5)
+    return module
 
 
 def test_a_resnet_learns_digits_from_folders_of_images(make_tree, train_here, digits):
