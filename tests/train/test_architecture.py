@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from twofold.errors import ConfigError, DataError, ModelError
 from twofold.models.gpt_generate import Sampling, generate_text
 from twofold.serve.model import load
 
+ROOT = Path(__file__).parents[2]
 TINY_GPT = {"model": "gpt", "width": 32, "layers": 1, "heads": 2, "context": 32, "learning_rate": 0.01}
 TINY_RESNET = {"model": "resnet", "filters": 8, "batch_size": 32, "learning_rate": 0.003}
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 60
@@ -238,3 +241,16 @@ def test_code_may_come_in_a_channel(own, train_here, tmp_path):
 def test_an_own_model_that_cannot_be_built_is_named(own, train_here, files, settings, message):
     with pytest.raises(ModelError, match=message):
         train_here(own(files, model="net.py:build", **settings))
+
+
+def test_the_readme_s_lines_load_an_artifact(make_tree, train_here, classes, monkeypatch, capsys):
+    trained = train_here(make_tree({"training": {"a.csv": classes(200)}}, hidden=16, learning_rate=0.01, batch_size=16))
+    monkeypatch.chdir(trained.paths.base)
+    rows = classes(9, seed=1)
+    np.savetxt("rows.csv", rows[:, 1:], delimiter=",")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "load_model" in block)
+    assert len(block.strip().splitlines()) <= 10
+    exec(block, {})
+    answers = [line.split() for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
+    assert [int(answer) for answer, _ in answers[-9:]] == rows[:, 0].tolist()
