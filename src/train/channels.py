@@ -10,7 +10,7 @@ from typing import TypeAlias
 from ..contract import machine
 from ..contract.channels import Channel
 from ..contract.job import TrainingJob
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..stream.catalog import Host, open_dataset
 from ..stream.dataset import Dataset
 from ..stream.folders import ImageFolder
@@ -52,9 +52,15 @@ def open_validation(
     """Open the validation channel, if the job has one.
 
     Raises:
+        ConfigError: early stopping without one.
         DataError: its samples have another number of features.
     """
     channel = _first(job.channels, VALIDATION_CHANNELS)
+    if channel is None and config.patience:
+        raise ConfigError(
+            f"patience is {config.patience}, but there is no channel to measure on. Expected one called "
+            f"{' or '.join(map(repr, VALIDATION_CHANNELS))}: add it, or leave 'patience' out."
+        )
     if channel is None:
         return None
     validation = _open(

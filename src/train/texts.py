@@ -9,6 +9,7 @@ So each token is predicted once an epoch. The last row reaches back, to be as lo
 """
 
 import codecs
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ def cut(
         DataError: no text and no tokens, a text that is no UTF-8, or fewer tokens than a row takes.
     """
     made = {name: host.scratch / name for name in (_TEXTS, _TOKENS)}
-    if host.leads and not any(target.is_dir() for target in made.values()):
+    if host.leads:
+        for target in made.values():
+            shutil.rmtree(target, ignore_errors=True)
         files = list_files(folder)
         if files and all(_is_text(file, content_type) for file in files):
             _write(made[_TEXTS], _of_files(files, channel), context, channel)

@@ -254,3 +254,36 @@ def test_the_readme_s_lines_load_an_artifact(make_tree, train_here, classes, mon
     exec(block, {})
     answers = [line.split() for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
     assert [int(answer) for answer, _ in answers[-9:]] == rows[:, 0].tolist()
+
+
+@pytest.mark.parametrize("stop", [3, 7])
+@pytest.mark.parametrize("model", ["gpt", "resnet"])
+def test_a_run_that_was_stopped_ends_in_the_same_weights(make_tree, train_here, digits, model, stop):
+    text, pictures = {"training": {"a.txt": TEXT}}, {"training": dict(list(digits[0].items())[:80])}
+    settings = TINY_GPT | {"dropout": 0.1} if model == "gpt" else TINY_RESNET
+    runs = [make_tree(text if model == "gpt" else pictures, **settings | {"epochs": 3, "batch_size": 20}) for _ in "ab"]
+    whole = train_here(runs[0])
+    runs[1].checkpoints.mkdir()
+    train_here(runs[1], stop_after=stop)
+    assert train_here(runs[1]).weights == whole.weights
+
+
+@pytest.mark.slow
+@pytest.mark.procs
+@pytest.mark.parametrize("model", ["gpt", "resnet"])
+def test_any_number_of_processes_learns_the_same(make_tree, run_verb, digits, model):
+    """Shares of a batch are uneven, and in its last step a rank has nothing."""
+    text = {"training": {"a.txt": TEXT[:650]}, "validation": {"v.txt": TEXT[:200]}}
+    pictures = {"training": dict(list(digits[0].items())[:21]), "validation": dict(list(digits[1].items())[:9])}
+    settings = (TINY_GPT if model == "gpt" else TINY_RESNET) | {"epochs": 3, "batch_size": 5}
+    histories = [
+        run_verb(
+            "twofold.train", make_tree(text if model == "gpt" else pictures, **settings, processes_per_host=n)
+        ).history
+        for n in (1, 2, 3)
+    ]
+    for alone, *others in zip(*histories, strict=True):
+        for other in others:
+            assert {name: value for name, value in other.items() if ":" in name} == pytest.approx(
+                {name: value for name, value in alone.items() if ":" in name}, rel=1e-4, abs=1e-5
+            )

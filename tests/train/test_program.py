@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from twofold.contract import logs
-from twofold.errors import DataError, UserError
+from twofold.errors import ConfigError, DataError, UserError
 from twofold.train import program, reports
 
 FAST = {"hidden": "16", "batch_size": 16, "epochs": 5, "learning_rate": 0.01}
@@ -89,6 +89,11 @@ def test_patience_ends_a_run_that_gets_no_better(make_tree, train_here, classes)
     losses = [json.loads(line)["validation:loss"] for line in trained.history.splitlines()]
     assert len(losses) < 50
     assert min(losses) == losses[-3]
+
+
+def test_patience_without_anything_to_measure_on_is_refused(make_tree, train_here, classes):
+    with pytest.raises(ConfigError, match=r"patience is 2, but there is no channel to measure on.*'validation'"):
+        train_here(make_tree({"training": {"a.csv": classes(40)}}, **FAST, patience=2))
 
 
 def test_evaluations_come_every_so_many_epochs_and_at_the_end(make_tree, train_here, classes):
