@@ -137,7 +137,7 @@ def _open(
         threads=ThreadPoolExecutor(machine.cpus(), thread_name_prefix="twofold-decode"),
     )
     names = _name_classes(dataset, ranks, known)
-    return replace(open_samples(dataset, reading, ranks, sharded=sharded), names=names, is_text=is_text)
+    return replace(open_samples(dataset, reading, ranks, sharded=sharded, names=names), is_text=is_text)
 
 
 def _name_classes(dataset: Dataset, ranks: Ranks, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -48,6 +48,10 @@ class Fields:
     """What is made of the features."""
     size: int = 0
     """Side in pixels to which images are brought; 0: all have the size of the first one."""
+    text_label: bool = False
+    """Whether labels are words."""
+    names: tuple[str, ...] = ()
+    """Words that are labels, in order: a label becomes its place among them."""
 
     @property
     def width(self) -> int:
@@ -90,9 +94,23 @@ class Fields:
         return rows, labels
 
     def _labels(self, batch: Mapping[str, Any]) -> Tensor:
+        if self.text_label:
+            return self._numbered(batch.get(self.label))
         labels = self._matrix(self.label, batch.get(self.label))
         self._check(self.width, labels.shape[1])
         return labels[:, 0]
+
+    def _numbered(self, words: Any) -> Tensor:  # noqa: ANN401 - a batch holds what the data holds
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise DataError(f"Label {self.label!r} is no word in some sample. Expected words, as in the first sample.")
+        places = {name: place for place, name in enumerate(self.names)}
+        unknown = next((word for word in words if word not in places), None)
+        if unknown is not None:
+            raise DataError(
+                f"Label {unknown!r:.80} is not among those of the training channel: {', '.join(self.names[:10])}. "
+                f"Expected every label to occur there: add such samples to it, or drop these."
+            )
+        return torch.tensor([places[word] for word in words], dtype=torch.float32)
 
     def _check(self, features: int, labels: int) -> None:
         if features != self.width or labels != 1:
@@ -152,14 +170,16 @@ def choose_fields(sample: Columns, label: str, channel: str, wish: Wish = "numbe
     ]
     if wish == "tokens":
         return _token_field(sample, numeric, channel)
-    if label and label not in numeric:
+    words = [name for name, column in sample.items() if _is_word(column) and not name.startswith("__")]
+    if label and label not in [*numeric, *words]:
         raise ConfigError(
-            f"label is {label!r}; the numeric fields of channel {channel!r} are: {', '.join(numeric) or 'none'}. Set "
-            f"'label' to one of them."
+            f"label is {label!r}; the fields of channel {channel!r} are: {', '.join([*numeric, *words]) or 'none'}. "
+            f"Set 'label' to one of them."
         )
     if wish != "pixels" and numeric == [_ARRAY] and not label and (width := _width(sample[_ARRAY])) > 1:
         return Fields("", (_ARRAY,), (width - 1,))
-    chosen = label or next((name for name in LABELS if name in numeric), next(iter(numeric), ""))
+    known = next((name for name in LABELS if name in numeric), next((name for name in LABELS if name in words), ""))
+    chosen = label or known or next(iter(numeric), "")
     features = tuple(name for name in numeric if name != chosen)
     if not features:
         raise DataError(
@@ -170,14 +190,15 @@ def choose_fields(sample: Columns, label: str, channel: str, wish: Wish = "numbe
         image = next((name for name in features if _holds_image(sample[name], colour=wish == "auto")), None)
         if image is not None:
             height, width = (size, size) if size else np.shape(sample[image])[1:3]
-            return Fields(chosen, (image,), (_COLOURS, height, width), "pixels", size)
+            return Fields(chosen, (image,), (_COLOURS, height, width), "pixels", size, chosen in words)
         if wish == "pixels":
             raise DataError(
                 f"Channel {channel!r} has no image in its fields {', '.join(sample)}. Expected uint8 pixels [height, "
                 f"width, 3] or [height, width] and a label: folders of images named by class, a WebDataset archive, or "
                 f"an NPZ file with 'image' and 'label'. For rows of numbers set 'model' to 'mlp'."
             )
-    return Fields(chosen, features, (sum(_width(sample[name]) for name in features),))
+    shape = (sum(_width(sample[name]) for name in features),)
+    return Fields(chosen, features, shape, text_label=chosen in words)
 
 
 def _token_field(sample: Columns, numeric: list[str], channel: str) -> Fields:
@@ -198,6 +219,10 @@ def is_image(shape: tuple[int, ...] | torch.Size) -> bool:
 def _holds_image(column: Any, *, colour: bool) -> bool:  # noqa: ANN401 - a column of any kind
     shape = np.shape(column)[1:]
     return np.asarray(column).dtype == np.uint8 and is_image(shape) and (len(shape) == 3 or not colour)
+
+
+def _is_word(column: Any) -> bool:  # noqa: ANN401 - a column of any kind
+    return isinstance(column, list) and len(column) == 1 and isinstance(column[0], str)
 
 
 def _width(column: Any) -> int:  # noqa: ANN401 - a column of any kind

@@ -121,7 +121,13 @@ class PipedSamples:
             )
         one: Columns = {name: np.asarray(column[:1]) for name, column in batch.items()}
         own = describe_first(one, reading, self.channel) if ranks.rank == holders[0] else None
-        return fields_of(ranks.broadcast(own, holders[0]) or b"{}")
+        fields, first = fields_of(ranks.broadcast(own, holders[0]) or b"{}")
+        if fields.text_label:
+            raise DataError(
+                f"Channel {self.channel!r}: the label {fields.label!r} is a word, whose number is known only after a "
+                f"pass over all samples. Expected numbers in Pipe mode: number the classes, or use File mode."
+            )
+        return fields, first
 
     def _count(self, seen: int) -> Split:
         """Find out what each part has, now that the first pass is over."""

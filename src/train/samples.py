@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ log = logging.getLogger("twofold.train")
 Rows = NDArray[np.float32]
 
 _BLOCK_VALUES = 4 << 20
+_NAMES_AT_ONCE = 4096
 _ROWS, _LABELS = "rows", "labels"
 
 
@@ -206,8 +207,10 @@ class Reading:
     """Tokens of a row, where text or one long row of tokens has to be cut."""
 
 
-def open_samples(dataset: Dataset, reading: Reading, ranks: Ranks, *, sharded: bool) -> Samples:
-    """Take a dataset as rows with labels; call it on every rank.
+def open_samples(
+    dataset: Dataset, reading: Reading, ranks: Ranks, *, sharded: bool, names: tuple[str, ...] = ()
+) -> Samples:
+    """Take a dataset as rows with labels, `names` of the classes if they are known; call it on every rank.
 
     Fields are chosen by the first sample of the first host that has any, so that a host without data knows them too.
     """
@@ -217,12 +220,30 @@ def open_samples(dataset: Dataset, reading: Reading, ranks: Ranks, *, sharded: b
     if ranks.rank == source:
         own = describe_first(dataset.read(np.zeros(1, dtype=np.int64))[0], reading, dataset.channel)
     fields, first = fields_of(ranks.broadcast(own, source) or b"{}")
-    return Samples(dataset, fields, first, split)
+    if fields.text_label:
+        names = names or _collect_names(dataset, fields.label, split, ranks)
+        fields = replace(fields, names=names)
+    return Samples(dataset, fields, first, split, names)
+
+
+def _collect_names(dataset: Dataset, label: str, split: Split, ranks: Ranks) -> tuple[str, ...]:
+    """Find all words that are labels, in order; each rank looks at its share of the samples."""
+    own: set[str] = set()
+    for start in range(split.rank * _NAMES_AT_ONCE, len(dataset), split.world * _NAMES_AT_ONCE):
+        columns, _ = dataset.read(np.arange(start, min(start + _NAMES_AT_ONCE, len(dataset))))
+        own.update(word for word in columns.get(label, []) if isinstance(word, str))
+    everybody: set[str] = set()
+    for rank in range(ranks.world):
+        told = json.dumps(sorted(own)).encode() if rank == ranks.rank else None
+        everybody.update(json.loads(ranks.broadcast(told, rank) or b"[]"))
+    return tuple(sorted(everybody))
 
 
 def describe_first(columns: Columns, reading: Reading, channel: str) -> bytes:
     """Put the fields of a channel, and its first sample as a row with the label first, into words for other ranks."""
     fields = choose_fields(columns, reading.label, channel, reading.wish, reading.image_size)
+    # What number a word has is known only when all are; no mean depends on it.
+    fields = replace(fields, names=tuple(columns[fields.label])) if fields.text_label else fields
     first = torch.nan_to_num(torch.from_numpy(as_table(*fields.split(as_tensors(columns)))[0])).tolist()
     return json.dumps({"fields": asdict(fields), "first": first}).encode()
 
@@ -231,5 +252,5 @@ def fields_of(described: bytes) -> tuple[Fields, Rows]:
     """Read what `describe_first` has written."""
     told = json.loads(described)
     made: dict[str, Any] = told["fields"]
-    made |= {"features": tuple(made["features"]), "shape": tuple(made["shape"])}
+    made |= {name: tuple(made[name]) for name in ("features", "shape", "names")}
     return Fields(**made), np.array(told["first"], dtype=np.float32)

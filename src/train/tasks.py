@@ -166,7 +166,9 @@ def choose_task(config: TrainingConfig, survey: Survey, names: Sequence[str] = (
     classes, wanted, weights = survey.classes, config.task, config.class_weights
     if survey.vocabulary:
         return _language_modelling(config, survey.vocabulary)
-    countable = classes is not None and len(classes) <= MAX_CLASSES
+    if names and wanted == "regression":
+        raise ConfigError("task is 'regression', but labels are words. Expected numbers: set 'label' to their field.")
+    countable = classes is not None and (bool(names) or len(classes) <= MAX_CLASSES)
     if wanted == "regression" or (wanted == "auto" and not countable):
         if weights != "none":
             raise ConfigError("class_weights is set, but this is a regression. Leave it out, or set 'task'.")

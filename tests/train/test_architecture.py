@@ -287,3 +287,25 @@ def test_any_number_of_processes_learns_the_same(make_tree, run_verb, digits, mo
             assert {name: value for name, value in other.items() if ":" in name} == pytest.approx(
                 {name: value for name, value in alone.items() if ":" in name}, rel=1e-4, abs=1e-5
             )
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_words_are_labels_too(make_tree, train_here, classes, form):
+    words = ["ash", "oak", "elm"]
+
+    def table(rows):
+        if form == "csv":
+            return "species,a,b,c\n" + "".join(f"{words[int(row[0])]},{row[1]},{row[2]},{row[3]}\n" for row in rows)
+        return "".join(json.dumps({"a": list(row[1:]), "species": words[int(row[0])]}) + "\n" for row in rows)
+
+    held_out = table(classes(60, seed=1)[1::3])  # of oaks only: they still have the number that training gave them
+    channels = {"training": {f"a.{form}": table(classes(300))}, "validation": {f"v.{form}": held_out}}
+    settings = {"label": "species", "hidden": 16, "learning_rate": 0.01, "batch_size": 16, "epochs": 4}
+    trained = train_here(make_tree(channels, **settings))
+    assert trained.manifest.classes == ["ash", "elm", "oak"]
+    assert trained.manifest.metrics["validation:accuracy"] > 0.9
+    with pytest.raises(ConfigError, match="task is 'regression', but labels are words"):
+        train_here(make_tree(channels, **settings, task="regression"))
+    channels["validation"] = {f"v.{form}": held_out.replace("oak", "fir")}
+    with pytest.raises(DataError, match="Label 'fir' is not among those of the training channel: ash, elm, oak"):
+        train_here(make_tree(channels, **settings))

@@ -115,7 +115,7 @@ def test_label_and_features_are_found(sample, wanted, label, features, width):
 
 
 def test_a_label_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(ConfigError, match=r"label is 'z'; the numeric fields of channel 'training' are: a, b. Set"):
+    with pytest.raises(ConfigError, match=r"label is 'z'; the fields of channel 'training' are: a, b, text. Set"):
         choose_fields({"a": column(), "b": column(), "text": ["x"]}, "z", "training")
 
 
