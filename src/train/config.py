@@ -106,7 +106,7 @@ class TrainingConfig(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
     """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW; biases and gains of normalisations do not decay."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which the learning rate rises from 0 to its peak."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

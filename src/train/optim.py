@@ -9,8 +9,16 @@ from .config import TrainingConfig
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig) -> Optimizer:
-    """Return AdamW (Loshchilov and Hutter, arXiv:1711.05101) with one fused update for all parameters."""
-    return AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    """Return AdamW (Loshchilov and Hutter, arXiv:1711.05101) with fused updates.
+
+    Weights decay, biases and the gains of normalisations do not: they are few, and at zero they are not simpler.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return AdamW([group for group in groups if group["params"]], lr=config.learning_rate, fused=True)
 
 
 def learning_rate(step: int, config: TrainingConfig, total_steps: int) -> float:

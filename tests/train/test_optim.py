@@ -40,4 +40,16 @@ def test_the_rate_reaches_the_optimizer():
     module = torch.nn.Linear(1, 1)
     optimizer = build_optimizer(module, TrainingConfig(weight_decay=0.5))
     set_learning_rate(optimizer, 0.25)
-    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.25, 0.5)]
+    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.25, 0.5), (0.25, 0.0)]
+
+
+def test_weights_decay_and_biases_do_not_and_what_is_frozen_stays():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 2))
+    module[2].weight.requires_grad_(requires_grad=False)
+    before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    optimizer = build_optimizer(module, TrainingConfig(learning_rate=0.5, weight_decay=0.1))
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in module.named_parameters():
+        assert torch.allclose(parameter, before[name] * (0.95 if name == "0.weight" else 1)), name

@@ -37,6 +37,21 @@ def test_a_regression_beats_the_mean(make_tree, train_here, quantities, model):
     assert trained.manifest.metrics["validation:rmse"] < held_out[:, 0].std() / 3
 
 
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+def test_two_classes_have_an_auc_and_rare_ones_a_weight(make_tree, train_here, model):
+    random = np.random.default_rng(0)
+    labels = (random.random(600) < 0.1).astype(int)
+    rows = np.column_stack([labels, random.normal(size=(600, 2)) + labels[:, None]])
+    channels = {"training": {"a.csv": rows[:400]}, "validation": {"v.csv": rows[400:]}}
+    plain = train_here(make_tree(channels, **FAST, model=model)).manifest.metrics
+    weighted = train_here(make_tree(channels, **FAST, model=model, class_weights="balanced")).manifest.metrics
+    given = train_here(make_tree(channels, **FAST, model=model, class_weights=[1, 9])).manifest.metrics
+    assert 0.7 < plain["validation:auc"] < 0.95
+    assert weighted["validation:auc"] == pytest.approx(plain["validation:auc"], abs=0.05)
+    # More of the rare class is found, at the price of more false alarms.
+    assert max(given["validation:accuracy"], weighted["validation:accuracy"]) < plain["validation:accuracy"]
+
+
 def test_classes_may_have_any_numbers(make_tree, train_here, classes):
     channels = {"training": {"a.csv": classes(90, labels=(3, 7, 40))}, "test": {"v.csv": classes(30, (3, 7, 40), 1)}}
     trained = train_here(make_tree(channels, **FAST))
