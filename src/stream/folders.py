@@ -91,7 +91,7 @@ class ImageFolder:
                     f"Channel {self.name!r} has images of the class {name!r}. Expected only those of the training "
                     f"channel: {', '.join(classes[:10])}. Add such images there, or drop the folder."
                 )
-        self.classes, self._labels = classes, np.searchsorted(np.array(classes), self._names)
+        self.classes, self.labels = classes, np.searchsorted(np.array(classes), self._names)
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Read and decode images `[n]`: fields `image` `[height, width, 3]` uint8, `label`, `__key__`."""
@@ -110,7 +110,7 @@ class ImageFolder:
             raise FormatError(f"it cannot be read any more: {error.strerror or error}.") from error
         pixels = images.decode(data)
         key = Path(file.name).with_suffix("").as_posix()
-        return {"image": pixels, "label": np.asarray(self._labels[row]), "__key__": key}
+        return {"image": pixels, "label": np.asarray(self.labels[row]), "__key__": key}
 
 
 def decoded_bytes(stored: float, extensions: tuple[str, ...]) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..stream.dataset import Dataset
+from ..stream.folders import ImageFolder
 from ..stream.loader import StreamingLoader
 from ..stream.shards import Columns
 from .fields import Fields, Wish, choose_fields
@@ -25,6 +26,7 @@ Rows = NDArray[np.float32]
 
 _BLOCK_VALUES = 4 << 20
 _NAMES_AT_ONCE = 4096
+_SOME_AT_ONCE = 32
 _ROWS, _LABELS = "rows", "labels"
 
 
@@ -108,6 +110,21 @@ class Samples:
                     self.read(np.array([sample]))
             raise DataError(f"{self.place(int(sample_ids[0]))}: {error}") from error
         return Block(as_table(rows, labels), sample_ids if kept is None else sample_ids[kept])
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """Labels of this host's samples where they are known without reading these, as from folders of images."""
+        folders = [shard for shard in self.dataset.shards if isinstance(shard, ImageFolder)]
+        if self.fields.takes != "pixels" or len(folders) < len(self.dataset.shards):
+            return None
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(folder.labels for folder in folders)])
+
+    def some(self, count: int) -> Iterator[Block]:
+        """Yield this rank's share of about `count` samples, evenly spread over all of this host's."""
+        stride = max(len(self.dataset) // count, 1)
+        ids = np.arange(self.split.rank * stride, len(self.dataset), self.split.world * stride)
+        for start in range(0, len(ids), _SOME_AT_ONCE):
+            yield self.read(ids[start : start + _SOME_AT_ONCE])
 
     def blocks(self, block_values: int = _BLOCK_VALUES) -> Iterator[Block]:
         """Blocks of samples in order: this rank's share of one pass over everything."""

@@ -12,6 +12,7 @@ from .piped import PipedSamples
 from .ranks import Ranks
 from .samples import Block, Samples
 
+_IMAGES_LOOKED_AT = 4096
 MAX_LABEL = 100_000
 """Highest whole-numbered label that is counted; above it labels are taken for quantities."""
 
@@ -36,6 +37,8 @@ class Survey:
 def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     """Look at every sample once; each rank takes its share, in blocks.
 
+    Of images in folders, whose labels are known, only some are decoded: enough for the mean of a colour.
+
     Raises:
         DataError: a value that is not finite.
     """
@@ -46,20 +49,35 @@ def survey(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:
     origin = samples.first.astype(np.float64)
     sums = np.zeros((3, columns))
     seen, whole = np.zeros(0, dtype=np.int64), True
-    for block in samples.blocks():
+    labels = None if isinstance(samples, PipedSamples) else samples.labels
+    if labels is not None and not isinstance(samples, PipedSamples):
+        if samples.split.rank == 0:
+            seen = np.bincount(labels)
+        blocks = samples.some(_IMAGES_LOOKED_AT)
+    else:
+        blocks = samples.blocks()
+    for block in blocks:
         check_finite(block, samples)
         moved = block.rows - origin
         sums += [moved.sum(axis=0), np.square(moved).sum(axis=0), np.full(columns, len(moved))]
-        labels = block.rows[:, 0]
-        whole = whole and bool(((labels >= 0) & (labels <= MAX_LABEL) & (labels == np.floor(labels))).all())
-        if whole:
-            counts = np.bincount(labels.astype(np.int64), minlength=len(seen))
-            counts[: len(seen)] += seen
-            seen = counts
+        if labels is None:
+            seen, whole = _count(block.rows[:, 0], seen, whole=whole)
     totals = ranks.sum(torch.from_numpy(sums).to(ranks.device)).cpu().numpy()
     mean = totals[0] / totals[2]
     variance = np.maximum(totals[1] / totals[2] - np.square(mean), 0.0)
-    return Survey(int(totals[2, 0]), mean + origin, np.sqrt(variance), *_all_classes(seen, whole, ranks))
+    classes, counts = _all_classes(seen, whole, ranks)
+    total = int(totals[2, 0]) if labels is None else sum(counts)
+    return Survey(total, mean + origin, np.sqrt(variance), classes, counts)
+
+
+def _count(labels: NDArray[np.float32], seen: NDArray[np.int64], *, whole: bool) -> tuple[NDArray[np.int64], bool]:
+    """Add labels to the counts, as long as all are whole numbers that may be classes."""
+    whole = whole and bool(((labels >= 0) & (labels <= MAX_LABEL) & (labels == np.floor(labels))).all())
+    if not whole:
+        return seen, False
+    counts = np.bincount(labels.astype(np.int64), minlength=len(seen))
+    counts[: len(seen)] += seen
+    return counts, True
 
 
 def _survey_tokens(samples: Samples | PipedSamples, ranks: Ranks) -> Survey:

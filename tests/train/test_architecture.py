@@ -14,8 +14,10 @@ from sklearn.datasets import load_digits
 from twofold import load_model
 from twofold.contract.artifact import CODE
 from twofold.errors import ConfigError, DataError, ModelError
+from twofold.formats import images
 from twofold.models.gpt_generate import Sampling, generate_text
 from twofold.serve.model import load
+from twofold.train import survey
 
 ROOT = Path(__file__).parents[2]
 TINY_GPT = {"model": "gpt", "width": 32, "layers": 1, "heads": 2, "context": 32, "learning_rate": 0.01}
@@ -309,3 +311,16 @@ def test_words_are_labels_too(make_tree, train_here, classes, form):
     channels["validation"] = {f"v.{form}": held_out.replace("oak", "fir")}
     with pytest.raises(DataError, match="Label 'fir' is not among those of the training channel: ash, elm, oak"):
         train_here(make_tree(channels, **settings))
+
+
+def test_of_many_images_in_folders_only_some_are_decoded_before_training(make_tree, train_here, digits, monkeypatch):
+    monkeypatch.setattr(survey, "_IMAGES_LOOKED_AT", 50)
+    decoded = []
+    decode = images.decode
+    monkeypatch.setattr(images, "decode", lambda data: decoded.append(1) or decode(data))
+    trained = train_here(make_tree({"training": digits[0]}, **TINY_RESNET, max_steps=1, class_weights="balanced"))
+    assert len(decoded) < 50 + 2 * 8 * 32, "of 600"
+    assert trained.manifest.classes == [f"d{digit}" for digit in range(10)]
+    everything = np.stack([np.asarray(Image.open(io.BytesIO(data)), dtype=float) for data in digits[0].values()])
+    mean = load_file(trained.paths.model / "weights.safetensors")["normalize.mean"].flatten()
+    assert mean.tolist() == pytest.approx([everything.mean()] * 3, rel=0.1)
