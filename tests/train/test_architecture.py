@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -324,3 +325,18 @@ def test_of_many_images_in_folders_only_some_are_decoded_before_training(make_tr
     everything = np.stack([np.asarray(Image.open(io.BytesIO(data)), dtype=float) for data in digits[0].values()])
     mean = load_file(trained.paths.model / "weights.safetensors")["normalize.mean"].flatten()
     assert mean.tolist() == pytest.approx([everything.mean()] * 3, rel=0.1)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_code_may_come_from_where_the_sdk_puts_it(own, train_here, tmp_path, packed):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "net.py").write_text(NET)
+    (source / "layers.py").write_text(LAYERS)
+    if packed:
+        with tarfile.open(tmp_path / "sourcedir.tar.gz", "w:gz") as archive:
+            archive.add(source, ".")
+        source = tmp_path / "sourcedir.tar.gz"
+    trained = train_here(own({"unrelated.py": ""}, model="net.py:build", sagemaker_submit_directory=str(source)))
+    assert sorted(path.name for path in (trained.paths.model / CODE).iterdir()) == ["layers.py", "net.py"]
+    assert trained.manifest.metrics["validation:accuracy"] > 0.8

@@ -1,11 +1,14 @@
 """Real `train` runs on every input mode and format: pipes, channels divided between hosts, hosts without data."""
 
+import io
 import itertools
+import json
 import os
 import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 from twofold.formats import aialgs, tfrecord
 
 pytestmark = pytest.mark.procs
@@ -133,3 +136,44 @@ def test_every_format_of_one_table_learns_the_same(make_tree, run_verb, classes)
         name: first_losses(run_verb(TRAIN, make_tree({"train": content}, **RUN))) for name, content in files.items()
     }
     assert all(found == losses["csv"] for found in losses.values()), losses
+
+
+def as_png(pixels):
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+PICTURES = [as_png(np.full((8, 8, 3), value, dtype=np.uint8)) for value in (20, 220)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parts", "settings", "name", "bound"),
+    [
+        (
+            [{f"dark/{n}.png": PICTURES[0] for n in range(20)}, {f"light/{n}.png": PICTURES[1] for n in range(10)}],
+            {"model": "resnet", "filters": 8},
+            "train:accuracy",
+            0.9,
+        ),
+        (
+            [{"a.txt": "to and fro, " * 90}, {}],
+            {"model": "gpt", "context": 16, "width": 32, "layers": 1, "heads": 2},
+            "train:accuracy",
+            0.7,
+        ),
+    ],
+    ids=["a-class-each", "text-on-one"],
+)
+def test_hosts_with_images_and_text_of_their_own(make_tree, start_verb, parts, settings, name, bound):
+    runs = []
+    for host, part in zip(HOSTS, parts, strict=True):
+        cluster = {"current_host": host, "hosts": HOSTS, "network_interface_name": "lo"}
+        config = {"train": {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}}
+        tree = make_tree({"train": part}, cluster=cluster, config=config, **settings, learning_rate=0.01, batch_size=6)
+        runs.append(start_verb(TRAIN, tree))
+    assert [run.wait() for run in runs] == [0, 0], runs[0].log + runs[1].log
+    assert runs[0].history[-1][name] > bound
+    if settings["model"] == "resnet":
+        assert json.loads((runs[0].paths.model / "twofold.json").read_text())["classes"] == ["dark", "light"]
