@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from twofold.errors import ConfigError
@@ -76,3 +80,14 @@ def test_no_rows_and_the_meta_device_are_fine():
 def test_sizes_that_do_not_fit_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         gpt(**{**TINY, **wrong})
+
+
+@pytest.mark.slow
+def test_models_shard_by_their_blocks_and_answer_the_same():
+    script = Path(__file__).parents[1] / "scripts" / "shard_models.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert found.keys() == {"tensor-parallel gpt", "fully-sharded gpt", "fully-sharded resnet"}
+    assert all(float(error) < 1e-5 for error in found.values()), found
