@@ -43,16 +43,18 @@ def culprit(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure
     """Return the rank that failed first.
 
     torchrun looks at its ranks ten times a second and stamps what it sees with whole seconds: a peer that ended because
-    this one was killed has often the same stamp, and is seen first by its number. So a rank that was killed by a signal
-    goes before one that ended by itself, unless it was torchrun that ended it: with SIGTERM at once, or with SIGKILL
-    once `PEER_TIMEOUT_S` has passed.
+    this one did has often the same stamp, and is seen first by its number. So a rank that was killed by a signal goes
+    before one that ended by itself, unless it was torchrun that ended it: with SIGTERM at once, or with SIGKILL once
+    `PEER_TIMEOUT_S` has passed. SIGTERM is how torchrun ends the peers of a dead rank: it says nothing of the cause
+    while another rank ended in any other way.
     """
     first = min(failure.timestamp for failure in failures.values())
 
-    def order(item: tuple[int, ProcessFailure]) -> tuple[bool, int, int]:
+    def order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, int, int]:
         rank, failure = item
-        killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
-        return not (killed and failure.timestamp < first + PEER_TIMEOUT_S / 2), failure.timestamp, rank
+        told = failure.exitcode == -signal.SIGTERM
+        killed = failure.exitcode < 0 and not told and failure.timestamp < first + PEER_TIMEOUT_S / 2
+        return told, not killed, failure.timestamp, rank
 
     return min(failures.items(), key=order)
 

@@ -29,6 +29,8 @@ class Failure:
         ({0: (TERM, 101), 1: (SEGV, 100), 2: (1, 100)}, 1),
         ({0: (KILL, 101), 1: (SEGV, 100)}, 1),
         ({0: (TERM, 100), 1: (TERM, 101)}, 0),
+        ({0: (TERM, 100), 1: (9, 100)}, 1),
+        ({0: (TERM, 100), 1: (9, 101)}, 1),
     ],
 )
 def test_a_killed_rank_goes_before_the_peers_that_lost_it(failures, rank):
