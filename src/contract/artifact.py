@@ -86,8 +86,14 @@ class Manifest(BaseModel):
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `twofold.json` into a model folder."""
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write `twofold.json` into a model folder, whole or not at all."""
+    part = folder / f".{MANIFEST}.part"
+    try:
+        part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        part.rename(folder / MANIFEST)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read_manifest(folder: Path) -> Manifest:

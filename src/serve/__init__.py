@@ -7,7 +7,9 @@
     app        routes and headers; errors become JSON in replies
        ├── body     bytes of a request, within the limit
        ├── codecs   these bytes -> rows; predictions -> bytes, by Content-Type and Accept
-       └── model    rows -> predictions
+       └── model    rows -> predictions, by the engine that it chose
+             ├── onnx_engine    ONNX Runtime, where `train` has verified a program
+             └── torch_engine   PyTorch, for everything else; the one module that imports torch
 
 Nothing here writes to disk but gunicorn's heartbeat files, in the temporary folder and without a name.
 """

@@ -11,6 +11,7 @@ from ..contract.endpoint import read_endpoint
 from ..contract.logs import configure
 from ..contract.paths import Paths
 from ..errors import TwofoldError
+from .engine import read_engine_settings
 
 
 @click.command()
@@ -19,7 +20,8 @@ def main() -> None:
 
     Settings are environment variables: SAGEMAKER_BASE_DIR (in place of /opt/ml), SAGEMAKER_BIND_TO_PORT,
     SAGEMAKER_MODEL_SERVER_WORKERS, SAGEMAKER_MODEL_SERVER_TIMEOUT, SAGEMAKER_MAX_PAYLOAD_IN_MB,
-    SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT, SAGEMAKER_CONTAINER_LOG_LEVEL.
+    SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT, SAGEMAKER_CONTAINER_LOG_LEVEL, TWOFOLD_ENGINE, TWOFOLD_DEVICE,
+    TWOFOLD_PRECISION, TWOFOLD_COMPILE.
     """
     # As PID 1 a process has no default for SIGTERM: without this, a stop while the model loads would wait for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -38,12 +40,13 @@ def serve(environ: Mapping[str, str]) -> None:
     """
     endpoint = read_endpoint(environ)
     configure(endpoint.log_level)
-    # torch takes seconds to import: --help, a wrong setting and an early SIGTERM need not wait for it.
+    engine = read_engine_settings(environ)
+    # Engines and Flask take their time to import: --help, a wrong setting and an early SIGTERM need not wait for them.
     from .app import create_app  # noqa: PLC0415
     from .model import load  # noqa: PLC0415
     from .server import run  # noqa: PLC0415
 
-    model = load(Paths.from_environ(environ).model)
+    model = load(Paths.from_environ(environ).model, engine)
     run(create_app(model, endpoint), endpoint)
 
 

@@ -36,6 +36,7 @@ def create_app(model: Model, endpoint: Endpoint) -> Flask:
         answer = choose_answer(request.headers.get("Accept", ""), default)
         body = read_body(request, endpoint.max_payload_bytes)
         rows = read_rows(body, request.headers.get("Content-Type", ""), model.row_shape)
+        model.check(rows)
         predictions = model.predict(rows)
         encoded = answer.format.encode(predictions, model.labels(predictions))
         return Response(encoded, content_type=answer.content_type)

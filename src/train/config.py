@@ -125,6 +125,8 @@ class TrainingConfig(BaseModel):
     """Evaluations without a better validation loss after which training ends; 0: never."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Steps between checkpoints; 0: once an epoch, where the job has a checkpoint folder."""
+    export_onnx: bool = True
+    """Add the model as an ONNX program to the artifact, where it can be: `serve` then needs no PyTorch."""
     parallel: Literal["auto", "none", "ddp"] = "auto"
     """How ranks share the work; auto: none for one process, ddp for several."""
     processes_per_host: Annotated[int, Field(ge=0)] = 0

@@ -24,6 +24,7 @@ from .export import write_artifact
 from .initial import start_from
 from .interrupt import listening
 from .loop import Trainer
+from .onnx_export import add_program, real_rows
 from .parallel import Replica
 from .ranks import Ranks, join
 from .survey import survey
@@ -69,6 +70,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         if ranks.is_first:
             write_artifact(job.paths.model, module, blueprint, task, metrics)
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
+            if config.export_onnx:
+                add_program(job.paths.model, real_rows(training), interrupt)
 
 
 def open_checkpoints(

@@ -12,8 +12,10 @@ import time
 import pytest
 import torch
 from safetensors.torch import save_file
-from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, write_manifest
+from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, read_manifest, write_manifest
 from twofold.models.table import build
+from twofold.train.interrupt import Interrupt
+from twofold.train.onnx_export import add_program
 
 DEADLINE = 40
 
@@ -39,6 +41,13 @@ class Artifact:
             classes=list(classes) if classes else None,
         )
         write_manifest(self.folder, manifest)
+
+    def add_program(self):
+        """Add the ONNX program, as `train` does, and return this artifact."""
+        rows = torch.randn(8, *self.module[0].mean.shape, generator=torch.Generator().manual_seed(1))
+        add_program(self.folder, rows, Interrupt())
+        assert read_manifest(self.folder).onnx is not None
+        return self
 
     def answers(self, rows):
         with torch.inference_mode():
@@ -190,6 +199,12 @@ def artifact(tmp_path):
 def classifier(tmp_path_factory):
     """A classifier of 4 features and 3 classes, not to be changed."""
     return Artifact(tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """A classifier with a verified ONNX program, not to be changed."""
+    return Artifact(tmp_path_factory.mktemp("program")).add_program()
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ DEFAULTS = {
     "eval_every": 1,
     "patience": 0,
     "checkpoint_every": 0,
+    "export_onnx": True,
     "parallel": "auto",
     "processes_per_host": 0,
 }
@@ -82,6 +83,7 @@ WRONG = {
     "eval_every": [0],
     "patience": [-1],
     "checkpoint_every": [-1],
+    "export_onnx": ["perhaps"],
     "parallel": ["fsdp"],
     "processes_per_host": [-1],
 }
