@@ -52,7 +52,7 @@ DOORS = {
     "train/program.py",
 }
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
-PARENT_OF_TRAIN = ["__main__", "launch", "supervise", "config", "reports"]
+PARENT_OF_TRAIN = ["__main__", "launch", "supervise", "config", "degrees", "reports"]
 # Code whose behaviour shows only in a running job or server.
 TESTED_THROUGH = {
     "formats/rows.py": "formats/test_csv.py",
@@ -84,6 +84,7 @@ TESTED_THROUGH = {
     "train/agent.py": "train/test_job.py",
     "train/interrupt.py": "train/test_job.py",
     "train/loop.py": "train/test_job.py",
+    "train/mesh.py": "train/test_sharding.py",
     "train/program.py": "train/test_job.py",
     "train/ranks.py": "train/test_job.py",
 }

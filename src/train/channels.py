@@ -15,6 +15,7 @@ from ..stream.catalog import Host, open_dataset
 from ..stream.dataset import Dataset
 from ..stream.folders import ImageFolder
 from .config import TrainingConfig
+from .degrees import choose_degrees
 from .fields import Wish
 from .piped import PipedSamples
 from .ranks import Ranks
@@ -78,7 +79,7 @@ def evaluation_batch(config: TrainingConfig, ranks: Ranks) -> int:
     """Samples of a global batch that is only measured: of images and tokens no more than training takes at once."""
     if config.model in ("linear", "mlp"):
         return EVALUATION_BATCH
-    return config.micro_batch_size * ranks.world or config.batch_size
+    return config.micro_batch_size * choose_degrees(config, ranks.world, ranks.local_world).data or config.batch_size
 
 
 def reading_of(config: TrainingConfig) -> Reading:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from ..errors import ConfigError
 from .ranks import Ranks
+from .sharding import cut_like, whole
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ class Checkpoints:
         self._ranks = ranks
 
     def save(self, progress: Progress, state: State) -> None:
-        """Write a checkpoint; a full disk costs this checkpoint, not the job."""
+        """Write a checkpoint, gathered on the first rank; a full disk costs this checkpoint, not the job."""
+        tensors = {name: whole(tensor) for name, tensor in _tensors(state)}
         if not self._ranks.is_first:
             return
         name = f"step-{progress.step:09d}.safetensors"
@@ -83,7 +85,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                file.write(self._encode(progress, state))
+                file.write(self._encode(progress, tensors))
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self._folder / name)
@@ -106,18 +108,15 @@ class Checkpoints:
         identity, written = _header(content)
         self._check_identity(json.loads(identity))
         tensors = load(content)
-        state.module.load_state_dict(_under("model.", tensors))
+        own = state.module.state_dict()
+        state.module.load_state_dict(_cut(_under("model.", tensors), own))
         _load_optimizer(state.optimizer, _under("optimizer.", tensors))
-        state.best.update(_under("best.", tensors))
+        state.best.update(_cut(_under("best.", tensors), own))
         progress = Progress(**json.loads(written))
         log.info("resuming at step %d, epoch %d, from %s", progress.step, progress.epoch + 1, self._folder)
         return progress
 
-    def _encode(self, progress: Progress, state: State) -> bytes:
-        tensors = {f"model.{name}": tensor for name, tensor in state.module.state_dict().items()}
-        for number, values in state.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in values.items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
+    def _encode(self, progress: Progress, tensors: Mapping[str, Tensor]) -> bytes:
         header = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(self._identity)}
         return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
 
@@ -166,12 +165,27 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
+def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in state.module.state_dict().items():
+        yield f"model.{name}", tensor
+    for number, values in state.optimizer.state_dict()["state"].items():
+        yield from ((f"optimizer.{number}.{name}", tensor) for name, tensor in values.items())
+    for name, tensor in state.best.items():
+        yield f"best.{name}", tensor
+
+
+def _cut(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Cut whole tensors as this rank's own are."""
+    return {name: cut_like(tensor, own[name]) if name in own else tensor for name, tensor in tensors.items()}
+
+
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put moments back where they belong; settings such as the learning rate come from the job."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
+        state.setdefault(int(number), {})[name] = cut_like(tensor, parameters[int(number)])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

@@ -127,8 +127,12 @@ class TrainingConfig(BaseModel):
     """Steps between checkpoints; 0: once an epoch, where the job has a checkpoint folder."""
     export_onnx: bool = True
     """Add the model as an ONNX program to the artifact, where it can be: `serve` then needs no PyTorch."""
-    parallel: Literal["auto", "none", "ddp"] = "auto"
-    """How ranks share the work; auto: none for one process, ddp for several."""
+    activation_checkpointing: bool = False
+    """Keep only what enters each block for the backward pass and compute the rest again: less memory, more time."""
+    parallel: Literal["auto", "none", "ddp", "fsdp", "tp", "fsdp+tp"] = "auto"
+    """How ranks share the work; auto: none for one process, ddp for several, tp or fsdp+tp with `tensor_parallel`."""
+    tensor_parallel: Annotated[int, Field(ge=0)] = 0
+    """Ranks that share each layer of `gpt`; 0: all for tp, those of a host for fsdp+tp."""
     processes_per_host: Annotated[int, Field(ge=0)] = 0
     """Training processes on each host; 0: one for each GPU, one on a host without."""
 

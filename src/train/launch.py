@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
-from ..errors import ConfigError, PlatformError
+from ..errors import PlatformError
 from .config import TrainingConfig
+from .degrees import choose_degrees
 from .reports import SCRATCH_VARIABLE
 
 log = logging.getLogger(__name__)
@@ -47,19 +48,11 @@ def plan_launch(
     """Describe the torchrun of this host; `directory` is where ranks leave what is gone after the run.
 
     Raises:
-        ConfigError: more ranks than samples in a batch, or several ranks where `parallel` is `none`.
+        ConfigError: the ranks cannot share the work as asked; see `choose_degrees`.
     """
     processes = processes_per_host(job, config, gpus)
     world = processes * job.cluster.size
-    if world > config.batch_size:
-        raise ConfigError(
-            f"batch_size is {config.batch_size}, over {world} ranks ({job.cluster.size} hosts x {processes} "
-            f"processes). Expected at least one sample a rank: raise 'batch_size' or use fewer instances."
-        )
-    if world > 1 and config.parallel == "none":
-        raise ConfigError(
-            f"parallel is 'none' on {world} ranks. Leave 'parallel' out, or use one instance and process."
-        )
+    choose_degrees(config, world, processes)
     argv = [
         sys.executable,
         "-P",

@@ -106,7 +106,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Sums:
         config, optimizer = self.config, self.state.optimizer
-        seed_step(config.seed, self.progress.step, self.ranks.rank)
+        seed_step(config.seed, self.progress.step, self.replica.mesh.data_rank)
         set_learning_rate(optimizer, learning_rate(self.progress.step, config, int(self._total_steps)))
         optimizer.zero_grad()
         sums = self.replica.accumulate(batch, self.task, self._scaler)

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .architecture import Blueprint
 from .config import TrainingConfig
+from .degrees import choose_degrees
+from .mesh import open_mesh
 from .ranks import Ranks
 from .samples import Batch
+from .sharding import full_weights, shard
 from .tasks import Task
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -31,17 +35,25 @@ class Sums:
 
 
 class Replica:
-    """A model on one rank of many; `module` is the plain model, which is what is saved and evaluated."""
+    """A model on one rank of many, whole or a part of it; `module` is what is saved and evaluated."""
 
     def __init__(self, module: nn.Module, config: TrainingConfig, ranks: Ranks) -> None:
-        self.module = module.to(ranks.device)
+        """Take the module over, cut as `parallel` asks; call it on every rank.
+
+        Raises:
+            ConfigError: the ranks, or this model, cannot share the work as asked.
+        """
+        self.module = module
         self._ranks = ranks
         self._dtype = _DTYPES.get(config.precision)
         self._micro_batch_size = config.micro_batch_size
-        callable_module = torch.compile(self.module) if config.compile else self.module
+        degrees = choose_degrees(config, ranks.world, ranks.local_world)
+        self.mesh = open_mesh(degrees, ranks)
+        shard(module, config, self.mesh, ranks)
+        callable_module = torch.compile(module) if config.compile and not degrees.sharded else module
         self._ddp = (
             DistributedDataParallel(callable_module, device_ids=[ranks.device] if ranks.device.type == "cuda" else None)
-            if ranks.world > 1
+            if degrees.kind == "ddp"
             else None
         )
         self._forward = self._ddp or callable_module
@@ -50,7 +62,7 @@ class Replica:
         """Add the gradient of the global batch's mean loss, over all ranks, to the parameters.
 
         Shares may be uneven, or empty on a rank: losses are divided by the global count, and multiplied by the number
-        of ranks because DDP averages over them.
+        of ranks with different samples because DDP and FSDP average over them.
         """
         loss_sum = torch.zeros((), device=self._ranks.device)
         score_sum = torch.zeros((), device=self._ranks.device)
@@ -61,16 +73,22 @@ class Replica:
                 outputs = self._forward(batch.rows[part].to(self._ranks.device))
                 part_targets = targets[part].to(self._ranks.device)
                 losses = task.losses(outputs, part_targets).sum()
-                scaler.scale(losses * (self._ranks.world / batch.global_count)).backward()  # type: ignore[no-untyped-call]
+                scaler.scale(losses * (self.mesh.degrees.data / batch.global_count)).backward()  # type: ignore[no-untyped-call]
             loss_sum += losses.detach()
             score_sum += task.scores(outputs.detach(), part_targets).sum()
-        return Sums(loss_sum, score_sum, len(batch.rows))
+        return self._counted(Sums(loss_sum, score_sum, len(batch.rows)))
 
     def _micro_batches(self, count: int) -> Iterator[slice]:
-        """Slices of a rank's share; one empty slice where the share is empty, since DDP waits for every rank."""
+        """Slices of a rank's share; one empty slice where the share is empty, since peers wait for every rank.
+
+        Where weights are gathered layer by layer every rank takes as many, since peers wait in each of them.
+        """
         size = self._micro_batch_size or max(count, 1)
-        for start in range(0, max(count, 1), size):
-            yield slice(start, min(start + size, count))
+        number = max(-(-count // size), 1)
+        if self._micro_batch_size and self.mesh.degrees.fully_sharded:
+            number = self._ranks.largest(number)
+        for start in range(0, number * size, size):
+            yield slice(min(start, count), min(start + size, count))
 
     def _unsynced(self) -> AbstractContextManager[None]:
         return self._ddp.no_sync() if self._ddp else nullcontext()
@@ -80,15 +98,38 @@ class Replica:
             return nullcontext()
         return torch.autocast(self._ranks.device.type, dtype=self._dtype)
 
-    @torch.inference_mode()
+    def whole(self, blueprint: Blueprint) -> nn.Module:
+        """Return the plain module with all weights, on the first rank; others have no use for theirs.
+
+        Call it on every rank.
+        """
+        if not self.mesh.degrees.sharded:
+            return self.module
+        weights = full_weights(self.module)
+        if not self._ranks.is_first:
+            return self.module
+        module = blueprint.build()
+        module.load_state_dict(weights)
+        return module
+
     def evaluate(self, batch: Batch, task: Task) -> Sums:
         """Losses and scores of this rank's share of a batch, in evaluation mode."""
         targets = task.targets(batch.labels).to(self._ranks.device)
-        with self._autocast():
+        # Weights that are gathered for a forward pass must not become tensors of inference mode.
+        with torch.no_grad() if self.mesh.degrees.sharded else torch.inference_mode(), self._autocast():
             outputs = self.module(batch.rows.to(self._ranks.device))
-        return Sums(
-            task.losses(outputs, targets).sum(),
-            task.scores(outputs, targets).sum(),
-            len(batch.rows),
-            task.tally(outputs, targets),
-        )
+            return self._counted(
+                Sums(
+                    task.losses(outputs, targets).sum(),
+                    task.scores(outputs, targets).sum(),
+                    len(batch.rows),
+                    task.tally(outputs, targets),
+                )
+            )
+
+    def _counted(self, sums: Sums) -> Sums:
+        """Return the sums, or nothing where another rank that sees the same samples counts them."""
+        if self.mesh.counts:
+            return sums
+        tally = None if sums.tally is None else torch.zeros_like(sums.tally)
+        return Sums(torch.zeros_like(sums.loss), torch.zeros_like(sums.score), 0, tally)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..contract.channels import Channel
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..stream.pipe import PipeLoader
 from ..stream.shards import Columns
 from .fields import Fields
@@ -78,8 +78,18 @@ class PipedSamples:
         """Say where a sample of this rank stands; a pipe does not tell the file."""
         return f"Channel {self.channel!r}, sample {sample} of rank {self._ranks.rank}"
 
-    def loader(self, batch_size: int, seed: int, *, shuffle: bool) -> "PipedSamples":  # noqa: ARG002
-        """Return itself: batch size and order were settled when the pipe was opened."""
+    def loader(self, batch_size: int, seed: int, *, shuffle: bool, tensor: int = 1) -> "PipedSamples":  # noqa: ARG002
+        """Return itself: batch size and order were settled when the pipe was opened.
+
+        Raises:
+            ConfigError: ranks that should see the same samples; a pipe gives each to one.
+        """
+        if tensor > 1:
+            raise ConfigError(
+                f"Channel {self.channel!r} is in Pipe mode, which gives each sample to one rank, and {tensor} ranks "
+                f"share each layer and must see the same. Expected another mode for tensor parallelism: set the input "
+                f"mode to 'FastFile'."
+            )
         return self
 
     @property

@@ -54,21 +54,25 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     if config.init_from:
         own = scratch / f"rank-{ranks.rank}"
         start_from(config.init_from, module, blueprint.architecture, job, own, new_head=config.init_head == "new")
+    replica = Replica(module, config, ranks)
+    tensor = replica.mesh.degrees.tensor
+    measured = evaluation_batch(config, ranks)
     trainer = Trainer(
-        Replica(module, config, ranks),
+        replica,
         task,
         config,
         ranks,
-        training=training.loader(config.batch_size, config.seed, shuffle=True),
-        validation=validation.loader(evaluation_batch(config, ranks), 0, shuffle=False) if validation else None,
+        training=training.loader(config.batch_size, config.seed, shuffle=True, tensor=tensor),
+        validation=validation.loader(measured, 0, shuffle=False, tensor=tensor) if validation else None,
         output_data=job.paths.output_data,
     )
     checkpoints = open_checkpoints(job, config, blueprint.architecture, training, ranks)
     # Until here SIGTERM ends the process at once, since there is nothing to save.
     with listening() as interrupt:
         metrics = trainer.fit(checkpoints, interrupt)
+        whole = replica.whole(blueprint)
         if ranks.is_first:
-            write_artifact(job.paths.model, module, blueprint, task, metrics)
+            write_artifact(job.paths.model, whole, blueprint, task, metrics)
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
             if config.export_onnx:
                 add_program(job.paths.model, real_rows(training), interrupt)

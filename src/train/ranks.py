@@ -48,6 +48,14 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def largest(self, value: int) -> int:
+        """Return the largest value of all ranks."""
+        if self.world == 1:
+            return value
+        values = torch.tensor([value], device=self.device)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        return int(values.item())
+
     def any(self, flag: bool) -> bool:
         """Tell whether the flag is set on any rank."""
         if self.world == 1:

@@ -84,9 +84,9 @@ class Samples:
         """Values of one sample, the label apart."""
         return self.fields.width
 
-    def loader(self, batch_size: int, seed: int, *, shuffle: bool) -> "Loader":
-        """Return the batches of an epoch, of `batch_size` samples over all ranks."""
-        return Loader(self, batch_size, seed, shuffle)
+    def loader(self, batch_size: int, seed: int, *, shuffle: bool, tensor: int = 1) -> "Loader":
+        """Return the batches of an epoch, of `batch_size` samples over all ranks; each `tensor` ranks see the same."""
+        return Loader(replace(self, split=self.split.grouped(tensor)), batch_size, seed, shuffle)
 
     def place(self, sample: int) -> str:
         """Say where a sample of this host stands."""

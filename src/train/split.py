@@ -7,7 +7,7 @@ Every part has its share of each global batch, in proportion to its samples, and
 Parts can end at different steps: then their ranks have empty shares, and still take every step with the others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -30,6 +30,10 @@ class Split:
     """Ranks of this part."""
     shares: tuple[int, ...] | None = None
     """Share of each part in a global batch, where something else has decided it."""
+
+    def grouped(self, size: int) -> "Split":
+        """Return the split between groups of `size` neighbouring ranks that see the same samples."""
+        return replace(self, rank=self.rank // size, world=self.world // size)
 
     @cached_property
     def samples(self) -> int:

@@ -41,7 +41,9 @@ DEFAULTS = {
     "patience": 0,
     "checkpoint_every": 0,
     "export_onnx": True,
+    "activation_checkpointing": False,
     "parallel": "auto",
+    "tensor_parallel": 0,
     "processes_per_host": 0,
 }
 """As the README promises them: a change of one is a change for every user."""
@@ -84,7 +86,9 @@ WRONG = {
     "patience": [-1],
     "checkpoint_every": [-1],
     "export_onnx": ["perhaps"],
-    "parallel": ["fsdp"],
+    "activation_checkpointing": ["perhaps"],
+    "parallel": ["fdsp", "tp+fsdp"],
+    "tensor_parallel": [-1, 1.5],
     "processes_per_host": [-1],
 }
 
@@ -153,5 +157,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(wrong, right):
 
 
 def test_a_name_like_none_gets_the_whole_list():
-    with pytest.raises(ConfigError, match=r"Known: batch_size, checkpoint_every, .*width. Rename it or leave"):
+    with pytest.raises(
+        ConfigError, match=r"Known: activation_checkpointing, batch_size, checkpoint_every, .*width. Rename it or leave"
+    ):
         read_config({"zzz": 1})

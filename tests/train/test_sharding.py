@@ -1,0 +1,148 @@
+"""Real ranks that share a job in every way learn what one rank learns alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from twofold.errors import ConfigError
+from twofold.models.table import build
+from twofold.train.config import TrainingConfig
+from twofold.train.degrees import Degrees
+from twofold.train.mesh import Mesh
+from twofold.train.ranks import Ranks
+from twofold.train.sharding import blocks, shard
+
+TOLERANCE = 1e-4
+"""Relative, of the loss over all steps of a run in fp32: sums in another order differ in the last digits."""
+ROUGH = 2e-2
+"""The same in bf16 and fp16."""
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train_trees.py"
+GPT = {"model": "gpt", "context": 16, "width": 32, "layers": 2, "heads": 4, "batch_size": 8, "learning_rate": 0.01}
+SHORT = GPT | {
+    "export_onnx": False,
+    "epochs": 2,
+    "max_steps": 10,
+    "grad_clip": 1.0,
+    "weight_decay": 0.1,
+    "warmup_steps": 2,
+}
+WAYS = {
+    "ddp": {},
+    "fsdp": {"parallel": "fsdp"},
+    "tp": {"parallel": "tp"},
+    "fsdp in parts": {"parallel": "fsdp", "micro_batch_size": 3},
+    "tp in parts": {"parallel": "tp", "micro_batch_size": 3, "positions": "learned"},
+    "fsdp bf16": {"parallel": "fsdp", "precision": "bf16"},
+    "fsdp fp16": {"parallel": "fsdp", "precision": "fp16", "activation_checkpointing": True},
+    "tp fp16": {"parallel": "tp", "precision": "fp16", "activation_checkpointing": True},
+}
+ALONE = {"micro_batch_size", "positions", "precision", "activation_checkpointing"}
+"""Settings that a run alone shares with the ways it is compared with; the last two change nothing."""
+
+
+@pytest.fixture(scope="session")
+def text():
+    """Text channels; the last batch of an epoch of training has one sample, and none for the other rank."""
+    random = np.random.default_rng(0)
+    words = ["the rank ", "a block ", "its weights ", "of every mesh ", "sees one batch ", "and so on. "]
+    return {
+        "training": {"a.txt": "".join(random.choice(words, 200))[: 17 * 31]},
+        "validation": {"v.txt": "".join(random.choice(words, 100))[: 17 * 12]},
+    }
+
+
+@pytest.fixture(scope="session")
+def train_together():
+    """Train the jobs of trees on so many ranks."""
+
+    def train(count, trees):
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
+        done = subprocess.run(
+            [*command, "--local-addr=localhost", str(SCRIPT), *(str(tree.base) for tree in trees)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return train
+
+
+def history(paths):
+    return [json.loads(line) for line in (paths.output_data / "metrics.jsonl").read_text().splitlines()]
+
+
+def measured(paths):
+    return [[record["train:loss"], record["validation:loss"], record["train:accuracy"]] for record in history(paths)]
+
+
+@pytest.fixture(scope="session")
+def together(make_tree, text, train_together):
+    """A tree for each way, trained by two ranks."""
+    trees = {way: make_tree(text, **SHORT | settings) for way, settings in WAYS.items()}
+    train_together(2, list(trees.values()))
+    return trees
+
+
+@pytest.mark.procs
+@pytest.mark.parametrize("way", list(WAYS))
+def test_two_ranks_learn_what_one_does(way, together, make_tree, text, train_here):
+    settings = {name: value for name, value in WAYS[way].items() if name in ALONE}
+    alone = train_here(make_tree(text, **SHORT | settings))
+    bound = ROUGH if "precision" in settings else TOLERANCE
+    expected = [pytest.approx(each, rel=bound, abs=bound) for each in measured(alone.paths)]
+    assert measured(together[way]) == expected
+    found = load_file(together[way].model / "weights.safetensors")
+    wanted = load_file(alone.paths.model / "weights.safetensors")
+    assert {name: each.shape for name, each in found.items()} == {name: each.shape for name, each in wanted.items()}
+
+
+@pytest.mark.procs
+@pytest.mark.parametrize("way", ["fsdp", "tp"])
+def test_the_artifact_is_the_one_of_a_run_alone(way, together, make_tree, text, train_here):
+    alone = load_file(train_here(make_tree(text, **SHORT)).paths.model / "weights.safetensors")
+    found = load_file(together[way].model / "weights.safetensors")
+    assert all((found[name] - each).abs().max() < 1e-3 for name, each in alone.items())
+
+
+@pytest.mark.procs
+def test_metrics_are_counted_once(together):
+    for paths in together.values():
+        assert [record["step"] for record in history(paths)] == [5, 10]
+
+
+def test_blocks_are_the_members_of_the_outermost_lists():
+    gpt = build("gpt", {"width": 8, "layers": 3, "heads": 2})
+    assert list(blocks(gpt)) == list(gpt.blocks)
+    assert list(blocks(nn.Sequential(nn.Linear(2, 2)))) == []
+    nested = nn.Sequential(nn.ModuleList([nn.ModuleList([nn.Linear(1, 1)]), nn.ModuleList([nn.ReLU()])]))
+    assert list(blocks(nested)) == [nested[0][0][0], nested[0][1][0]]
+
+
+def test_activations_computed_twice_change_no_gradient_and_no_name():
+    gradients = []
+    for twice in (False, True):
+        torch.manual_seed(0)
+        module = build("gpt", {"width": 8, "layers": 2, "heads": 2, "context": 4})
+        names = list(module.state_dict())
+        config = TrainingConfig(model="gpt", activation_checkpointing=twice)
+        shard(module, config, Mesh(Degrees(), 0, 0), Ranks())
+        assert list(module.state_dict()) == names
+        module(torch.arange(8).reshape(2, 4)).square().sum().backward()
+        gradients.append(torch.cat([each.grad.flatten() for each in module.parameters()]))
+    assert torch.equal(*gradients)
+
+
+def test_a_model_without_blocks_cannot_compute_them_twice():
+    config = TrainingConfig(model="mlp", activation_checkpointing=True)
+    with pytest.raises(ConfigError, match="activation_checkpointing is set, but the model 'mlp' has no blocks"):
+        shard(nn.Linear(1, 1), config, Mesh(Degrees(), 0, 0), Ranks())
