@@ -25,6 +25,7 @@ FLOORS = {
     "train": 4,
     "serve": 4,
     "prepare": 4,
+    "monitor": 4,
     "__main__": 5,
 }
 # The command reaches the verbs by becoming their process, not by importing them.
@@ -35,6 +36,7 @@ NEVER = {
     "models": {"flask", "boto3", "gunicorn"},
     "stream": {"flask", "boto3", "gunicorn"},
     "prepare": {"torch", "flask", "boto3", "gunicorn"},
+    "monitor": {"torch", "flask", "boto3", "gunicorn"},
     "train": {"flask", "boto3", "gunicorn"},
     "serve": {"boto3"},
     "__main__": {"torch", "flask", "boto3", "numpy"},
@@ -43,6 +45,7 @@ NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "src", "twofold"}
 # After these doors nobody reads the environment.
 DOORS = {
     "__main__.py",
+    "monitor/__main__.py",
     "prepare/__main__.py",
     "prepare/worker.py",
     "serve/__main__.py",
@@ -60,6 +63,7 @@ TESTED_THROUGH = {
     "models/dense.py": "models/test_table.py",
     "serve/__main__.py": "serve/test_server.py",
     "serve/replies.py": "serve/test_app.py",
+    "monitor/__main__.py": "monitor/test_baseline.py",
     "prepare/": "prepare/test_run.py",
     "stream/ahead.py": "stream/test_pipe.py",
     "stream/fifo.py": "stream/test_pipe.py",

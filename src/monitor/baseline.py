@@ -1,0 +1,33 @@
+"""A run of `monitor baseline`: one pass over training data, two files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import DataError
+from . import schema
+from .statistics import constraints_of, statistics_of
+from .summary import Block, Summary
+
+STATISTICS = "statistics.json"
+CONSTRAINTS = "constraints.json"
+
+
+def summarise(blocks: Iterable[tuple[Block, int]]) -> Summary:
+    """Sum up rows."""
+    summary = Summary()
+    for block, rows in blocks:
+        summary.add(block, rows)
+    return summary
+
+
+def write_baseline(summary: Summary, folder: Path) -> None:
+    """Write statistics, and what later traffic must be.
+
+    Raises:
+        DataError: there was no row.
+    """
+    if not summary.rows:
+        raise DataError("The data has no row. Expected at least one to make a baseline of: correct the input.")
+    folder.mkdir(parents=True, exist_ok=True)
+    schema.write(folder / STATISTICS, statistics_of(summary))
+    schema.write(folder / CONSTRAINTS, constraints_of(summary))
