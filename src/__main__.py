@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -73,10 +73,17 @@ def auto(context: click.Context) -> None:
     become(verb, os.environ)
 
 
-def become(verb: str, environ: Mapping[str, str]) -> None:
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def rehearse(arguments: tuple[str, ...]) -> None:
+    """Run a local SageMaker behind AWS_ENDPOINT_URL (on a laptop; not in the image)."""
+    become("rehearse", os.environ, arguments)
+
+
+def become(verb: str, environ: Mapping[str, str], arguments: Sequence[str] = ()) -> None:
     """Turn this process, which may be PID 1 and must hear SIGTERM, into a verb."""
     sys.stdout.flush()
-    argv = [sys.executable, "-P", "-m", f"twofold.{verb}"]
+    argv = [sys.executable, "-P", "-m", f"twofold.{verb}", *arguments]
     os.execve(sys.executable, argv, dict(environ))  # noqa: S606 - no shell is wanted
 
 

@@ -9,7 +9,8 @@
     │   └── RequestError             exit 1    400   the client of an endpoint sent what cannot be answered
     │       ├── PayloadTooLarge                413
     │       ├── UnsupportedMediaType           415
-    │       └── NotAcceptable                  406
+    │       ├── NotAcceptable                  406
+    │       └── ApiError                       400   an operation of AWS that `twofold rehearse` refuses
     └── PlatformError                exit 5    503   machine, network, disk: a second try may help
 
 Messages have three parts: what was found (with the value), what was expected (with the bound), what to change (in the
@@ -84,6 +85,15 @@ class NotAcceptable(RequestError):
     """No encoder for any type in the Accept header of a request."""
 
     status = 406
+
+
+class ApiError(RequestError):
+    """An operation of AWS that the rehearsal refuses, with the code by which clients know why."""
+
+    def __init__(self, message: str, *, code: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
 
 
 class PlatformError(TwofoldError):

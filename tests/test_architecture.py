@@ -26,7 +26,8 @@ FLOORS = {
     "serve": 4,
     "prepare": 4,
     "monitor": 4,
-    "__main__": 5,
+    "rehearse": 5,
+    "__main__": 6,
 }
 # The command reaches the verbs by becoming their process, not by importing them.
 NEVER = {
@@ -39,6 +40,7 @@ NEVER = {
     "monitor": {"torch", "flask", "boto3", "gunicorn"},
     "train": {"flask", "boto3", "gunicorn"},
     "serve": {"boto3"},
+    "rehearse": {"torch", "gunicorn"},
     "__main__": {"torch", "flask", "boto3", "numpy"},
 }
 NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "src", "twofold"}
@@ -48,6 +50,7 @@ DOORS = {
     "monitor/__main__.py",
     "prepare/__main__.py",
     "prepare/worker.py",
+    "rehearse/__main__.py",
     "serve/__main__.py",
     "stream/streaming_dataset.py",
     "train/__main__.py",
@@ -65,6 +68,7 @@ TESTED_THROUGH = {
     "serve/replies.py": "serve/test_app.py",
     "monitor/__main__.py": "monitor/test_baseline.py",
     "prepare/": "prepare/test_run.py",
+    "rehearse/": "rehearse/test_training.py",
     "stream/ahead.py": "stream/test_pipe.py",
     "stream/fifo.py": "stream/test_pipe.py",
     "stream/framing.py": "stream/test_pipe.py",

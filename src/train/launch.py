@@ -18,7 +18,8 @@ from .reports import SCRATCH_VARIABLE
 log = logging.getLogger(__name__)
 
 MASTER_PORT = 7777
-"""Port of the first host on which ranks of several hosts meet; the one that AWS's own images use."""
+"""Port of the first host on which ranks of several hosts meet; the one that AWS's own images use. `MASTER_PORT`
+in the environment is another, for jobs that share one machine."""
 RESOLVE_TIMEOUT_S = 900.0
 """Longest wait for the names of the other hosts, as in sagemaker-training."""
 STOP_TIMEOUT_S = 110
@@ -59,7 +60,7 @@ def plan_launch(
         "-m",
         "twofold.train.agent",
         f"--nproc-per-node={processes}",
-        *_rendezvous(job.cluster),
+        *_rendezvous(job.cluster, environ.get("MASTER_PORT") or str(MASTER_PORT)),
     ]
     return Launch(
         argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", "-m", "twofold.train.program"],
@@ -74,7 +75,7 @@ def plan_launch(
     )
 
 
-def _rendezvous(cluster: Cluster) -> list[str]:
+def _rendezvous(cluster: Cluster, port: str) -> list[str]:
     """Arguments by which the ranks find one another: any free port on one host, the first host's on several."""
     if cluster.size == 1:
         return ["--standalone", "--local-addr=localhost"]
@@ -82,7 +83,7 @@ def _rendezvous(cluster: Cluster) -> list[str]:
         f"--nnodes={cluster.size}",
         f"--node-rank={cluster.rank}",
         f"--master-addr={cluster.master}",
-        f"--master-port={MASTER_PORT}",
+        f"--master-port={port}",
     ]
 
 

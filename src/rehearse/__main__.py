@@ -1,0 +1,99 @@
+"""Entry point of `twofold rehearse`."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from ..contract import logs
+from ..errors import ConfigError, TwofoldError
+
+DEFAULT_PORT = 8055
+
+log = logging.getLogger("twofold.rehearse")
+
+
+@click.command(name="rehearse")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port of 127.0.0.1; 0 takes any that is free.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "process"]),
+    default="auto",
+    show_default=True,
+    help="What runs instances; auto takes Docker where an engine answers.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Folder that outlives the rehearsal.  [default: ~/.local/state/twofold/rehearse]",
+)
+@click.option("--region", default="us-east-1", show_default=True, help="AWS region that ARNs name.")
+@click.option(
+    "--grace",
+    type=float,
+    help="Seconds from SIGTERM to SIGKILL.  [default: the platform's 120 for training, 30 for serving]",
+)
+def main(port: int, backend: str, state: Path | None, region: str, grace: float | None) -> None:
+    """Run a local SageMaker that runs what is created: point AWS_ENDPOINT_URL at it.
+
+    Answers on 127.0.0.1 only, asks nobody for credentials, and ends everything that it started when it is stopped.
+    """
+    logs.configure(logging.INFO)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rehearse(os.environ, port=port, backend=backend, state=state, region=region, grace=grace, stop=stop)
+    except TwofoldError as error:
+        click.echo(f"rehearse: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def rehearse(
+    environ: Mapping[str, str],
+    *,
+    port: int,
+    backend: str,
+    state: Path | None,
+    region: str,
+    grace: float | None,
+    stop: threading.Event,
+) -> None:
+    """Run until told to stop.
+
+    Raises:
+        TwofoldError: it cannot start.
+    """
+    try:
+        # The extra is not in the image, and moto takes a second to import: --help need not wait for it.
+        from .processes import ProcessBackend  # noqa: PLC0415
+        from .rehearsal import rehearsal  # noqa: PLC0415
+        from .settings import Settings  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(f"{error}. Expected the extra: pip install 'twofold[rehearse]'.") from error
+    del backend
+    home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    folder = state or home / "twofold" / "rehearse"
+    settings = Settings() if grace is None else Settings(training_grace_s=grace, serving_grace_s=grace)
+    with rehearsal(
+        folder, lambda mark: ProcessBackend(mark, environ), port=port, region=region, settings=settings
+    ) as context:
+        if context.backend.stands_in:
+            log.warning("NO DOCKER: %s", context.backend.stands_in)
+        log.info("rehearsing on %s, state in %s", context.address, folder)
+        click.echo(
+            f"export AWS_ENDPOINT_URL={context.address} AWS_ACCESS_KEY_ID=rehearse AWS_SECRET_ACCESS_KEY=rehearse "
+            f"AWS_DEFAULT_REGION={region}"
+        )
+        stop.wait()
+        log.info("stopping")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""One address for all services: SageMaker is ours, a few others are moto's, the rest is refused by name."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.wrappers import Request, Response
+
+from ..errors import ApiError
+from . import control
+from .context import Context
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+OF_MOTO = {
+    "cloudwatch": "CloudWatch metrics",
+    "monitoring": "CloudWatch metrics",
+    "ecr": "image repositories, without images",
+    "iam": "roles and policies, which nobody checks",
+    "logs": "CloudWatch Logs",
+    "s3": "buckets and objects, in memory",
+    "sns": "topics",
+    "sqs": "queues, to receive what topics send",
+    "sts": "who am I, assumed roles",
+}
+"""Services that moto answers, by the name in a request's signature."""
+_SCOPE = re.compile(r"Credential=[^/,]+/\d{8}/[^/,]+/([^/,]+)/aws4_request")
+
+
+class Front:
+    """The WSGI application."""
+
+    def __init__(self) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self.context: Context | None = None
+        """Set once the address is known, before anybody asks."""
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer a request of any service."""
+        service = _service(environ)
+        if service in OF_MOTO:
+            found: Iterable[bytes] = self._moto(environ, start_response)
+            return found
+        return self._ours(Request(environ), service)(environ, start_response)
+
+    def _ours(self, request: Request, service: str) -> Response:
+        if self.context is None:
+            return control.refusal(ApiError("The rehearsal is starting.", code="ServiceUnavailable", status=503))
+        if service == "sagemaker" and request.headers.get("X-Amz-Target", "").startswith(control.PREFIX):
+            return control.answer(self.context, request)
+        return control.refusal(
+            ApiError(
+                f"{request.method} {request.path} of the service {service!r} is not rehearsed. Rehearsed are sagemaker "
+                f"and {', '.join(OF_MOTO)}.",
+                code="NotRehearsed",
+            )
+        )
+
+
+def _service(environ: dict[str, Any]) -> str:
+    """Name of the service that a request is signed for; unsigned ones are taken for S3's, which has public objects."""
+    signed = environ.get("HTTP_AUTHORIZATION", "")
+    if not signed:
+        (credential, *_) = parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-Credential", [""])
+        signed = f"Credential={credential}"
+    match = _SCOPE.search(signed)
+    return match.group(1).lower() if match else "s3"

@@ -1,0 +1,118 @@
+"""A rehearsal from its start to its end: the state's folder, the server, and what ran before."""
+
+import contextlib
+import fcntl
+import logging
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from ..errors import ConfigError
+from . import training
+from .aws import connect
+from .backend import Backend
+from .context import Context
+from .front import Front
+from .settings import Settings
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+
+
+class _Handler(MotoRequestHandler):
+    """Keeps connections open, and keeps quiet."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Calls are logged by what they ask for."""
+
+
+@contextlib.contextmanager
+def rehearsal(
+    state: Path,
+    make_backend: Callable[[str], Backend],
+    *,
+    port: int = 0,
+    region: str = "us-east-1",
+    settings: Settings | None = None,
+) -> Iterator[Context]:
+    """Run a rehearsal; whatever it started has ended when this is left.
+
+    Args:
+        state: folder that outlives it; one rehearsal at a time.
+        make_backend: makes the backend from the name by which what it starts is marked.
+        port: port of the loopback; 0 is any.
+        region: region of ARNs.
+        settings: times.
+
+    Raises:
+        ConfigError: another rehearsal has this state, or the port is taken.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    with _alone(state), tempfile.TemporaryDirectory(prefix="twofold-rehearse-") as scratch:
+        backend = make_backend(_mark(state))
+        swept = backend.sweep()
+        if swept:
+            log.warning("ended %d instances that a dead rehearsal on %s had left", swept, state)
+        shutil.rmtree(state / "runs", ignore_errors=True)
+        front = Front()
+        server = _listen(port, front)
+        address = f"http://{LOOPBACK}:{server.server_port}"
+        context = Context(
+            folder=Path(scratch).resolve(),
+            store=Store(state / "resources"),
+            backend=backend,
+            clients=connect(address, region),
+            address=address,
+            region=region,
+            settings=settings or Settings(),
+        )
+        thread = threading.Thread(target=server.serve_forever, name="server", daemon=True)
+        thread.start()
+        try:
+            training.recover(context)
+            front.context = context
+            yield context
+        finally:
+            context.close()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def _listen(port: int, front: Front) -> BaseWSGIServer:
+    try:
+        return make_server(LOOPBACK, port, front, threaded=True, request_handler=_Handler)
+    except (OSError, SystemExit) as error:
+        raise ConfigError(
+            f"Port {port} of {LOOPBACK} cannot be had: {error}. Expected a free one: choose another by --port."
+        ) from error
+
+
+def _mark(state: Path) -> str:
+    """Name of this state, unlike any other's."""
+    file = state / "id"
+    if not file.exists():
+        file.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"Another rehearsal runs on {state}. Expected one at a time: stop it, or name another --state."
+            ) from error
+        yield

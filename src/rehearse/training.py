@@ -1,0 +1,116 @@
+"""Operations on training jobs."""
+
+import re
+import time
+
+from ..errors import ApiError
+from . import listing, trees
+from .aws import arn
+from .context import Context
+from .store import Document
+from .training_run import TrainingRun
+
+KIND = "TrainingJob"
+
+
+def create(context: Context, request: Document) -> Document:
+    """CreateTrainingJob: check what the job would fail on, then let it run."""
+    _check(request)
+    name = request["TrainingJobName"]
+    job = {
+        "EnableNetworkIsolation": False,
+        "EnableInterContainerTrafficEncryption": False,
+        "EnableManagedSpotTraining": False,
+        **request,
+        "TrainingJobArn": arn("training-job", name, context.region),
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [
+            {"Status": "Starting", "StartTime": time.time(), "StatusMessage": "Starting the training job"}
+        ],
+    }
+    context.store.create(KIND, job)
+    context.start(KIND, name, TrainingRun(context, name))
+    return job
+
+
+def describe(context: Context, request: Document) -> Document:
+    """DescribeTrainingJob."""
+    return context.store.get(KIND, request["TrainingJobName"])
+
+
+def list_all(context: Context, request: Document) -> Document:
+    """ListTrainingJobs."""
+    return listing.page(KIND, context.store.all(KIND), request, result="TrainingJobSummaries")
+
+
+def stop(context: Context, request: Document) -> Document:
+    """StopTrainingJob: SIGTERM, 120 s, SIGKILL; what is in the model folder by then is sent."""
+    name = request["TrainingJobName"]
+    job = context.store.get(KIND, name)
+    run = context.run(KIND, name)
+    if run is None or job["TrainingJobStatus"] not in ("InProgress", "Stopping"):
+        raise ApiError(
+            f"The request was rejected because the training job {name!r} is in status {job['TrainingJobStatus']}.",
+            code="ValidationException",
+        )
+    run.tell("stopped")
+    return {}
+
+
+def delete(context: Context, request: Document) -> Document:
+    """DeleteTrainingJob: only one that has ended."""
+    name = request["TrainingJobName"]
+    if context.store.get(KIND, name)["TrainingJobStatus"] in ("InProgress", "Stopping"):
+        raise ApiError(f"The training job {name!r} runs. Stop it first.", code="ResourceInUse")
+    context.store.delete(KIND, name)
+    return {}
+
+
+def recover(context: Context) -> None:
+    """Say of the jobs that a dead rehearsal had running that they have failed."""
+    for job in context.store.all(KIND):
+        if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
+            context.store.update(
+                KIND,
+                job["TrainingJobName"],
+                TrainingJobStatus="Failed",
+                SecondaryStatus="Failed",
+                FailureReason="InternalServerError: the rehearsal ended while this job ran",
+                TrainingEndTime=time.time(),
+            )
+
+
+def _check(request: Document) -> None:
+    _check_time(request)
+    algorithm = request["AlgorithmSpecification"]
+    if "TrainingImage" not in algorithm:
+        raise _invalid("AlgorithmSpecification.TrainingImage is missing.")
+    for definition in algorithm.get("MetricDefinitions", []):
+        try:
+            re.compile(definition["Regex"])
+        except re.error as error:
+            raise _invalid(f"Regex of metric {definition['Name']!r} cannot be read: {error}.") from error
+    resources = request.get("ResourceConfig", {})
+    if "InstanceGroups" not in resources and not {"InstanceType", "InstanceCount"} <= resources.keys():
+        raise _invalid("ResourceConfig has neither InstanceType with InstanceCount nor InstanceGroups.")
+    groups = {group["InstanceGroupName"] for group in trees.instance_groups(resources)}
+    for channel in request.get("InputDataConfig", []):
+        if "S3DataSource" not in channel["DataSource"]:
+            raise _invalid(f"Channel {channel['ChannelName']!r} has no S3DataSource.")
+        unknown = set(channel["DataSource"]["S3DataSource"].get("InstanceGroupNames", [])) - groups
+        if unknown:
+            raise _invalid(f"Channel {channel['ChannelName']!r} names the groups {', '.join(sorted(unknown))}.")
+
+
+def _check_time(request: Document) -> None:
+    condition = request["StoppingCondition"]
+    if not request.get("EnableManagedSpotTraining"):
+        if "MaxWaitTimeInSeconds" in condition:
+            raise _invalid("MaxWaitTimeInSeconds needs EnableManagedSpotTraining.")
+    elif condition.get("MaxWaitTimeInSeconds", 0) < condition.get("MaxRuntimeInSeconds", 86_400):
+        raise _invalid("MaxWaitTimeInSeconds of a spot job must be at least MaxRuntimeInSeconds.")
+
+
+def _invalid(text: str) -> ApiError:
+    return ApiError(text, code="ValidationException")
