@@ -1,37 +1,46 @@
-"""Checkpoints: one safetensors file each, written by the first rank, found again by all.
+"""Checkpoints: every rank writes its own file while training goes on; what all have written counts.
 
     checkpoints/
-    ├── step-000000400.safetensors
-    └── step-000000600.safetensors     tensors `model.*`, `optimizer.<parameter>.*`, `best.*`; progress in the header
+    ├── step-000000400/
+    │   ├── rank-00000.safetensors     this rank's parts of `model.*`, `optimizer.<parameter>.*`, `best.*`
+    │   ├── rank-00001.safetensors
+    │   └── complete.json              written last, by the first rank: progress, pieces, sizes and checksums
+    └── step-000000600/ ...
 
-The folder is synced with S3 while files are being written, so a file gets its name only when it is whole. All hosts
-sync to one prefix: only the first rank of the first host writes.
+The folder is synced with S3 while files are being written, each host on its own and in any order: a file gets its name
+when it is whole and on the disk, and on resume a checkpoint counts if all that its manifest names is there.
 """
 
 import contextlib
-import json
 import logging
-import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor, nn
-from torch.optim import Optimizer
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
-from ..errors import ConfigError
+from ..errors import ConfigError, PlatformError, TwofoldError
+from .checkpoint_choice import choose
+from .checkpoint_files import PieceReader, RankWriter, StagedPlanner
+from .checkpoint_manifest import MANIFEST, Manifest, StoredFile, StoredTensor, folder_of, steps_in, write_manifest
+from .checkpoint_state import Staging, State
 from .ranks import Ranks
-from .sharding import cut_like, whole
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
 """Checkpoints that stay; an older one goes when a newer one is whole."""
-_HEADER_LENGTH_BYTES = 8
+STOP_BUDGET_S = 50.0
+"""Time from a stop signal to the end of the last checkpoint; a spot instance can be gone after 60 s."""
 
 
 @dataclass(slots=True)
@@ -56,84 +65,149 @@ class Progress:
     """State of the loss scaler of fp16; empty for other precisions."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a checkpoint holds beside the progress."""
-
-    module: nn.Module
-    optimizer: Optimizer
-    best: dict[str, Tensor]
-    """Weights of the lowest validation loss; empty before the first evaluation."""
-
-
 class Checkpoints:
-    """The checkpoint folder of a job."""
+    """The checkpoint folder of a job; make and call it on every rank."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], ranks: Ranks) -> None:
         """Take the folder, and the settings that a checkpoint must share with the job that resumes from it."""
         self._folder = folder
         self._identity = dict(identity)
         self._ranks = ranks
+        # Ranks talk about a checkpoint while they train: that takes a group apart, and one of the CPU.
+        self._group = dist.new_group(backend="gloo") if ranks.world > 1 else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="twofold-checkpoint")
+        self._staging = Staging()
+        self._staged: Future[dict[str, Tensor]] | None = None
+        self._written: Future[None] | None = None
+        self._kept: list[int] = []
+        self._slowest_s = 0.0
 
     def save(self, progress: Progress, state: State) -> None:
-        """Write a checkpoint, gathered on the first rank; a full disk costs this checkpoint, not the job."""
-        tensors = {name: whole(tensor) for name, tensor in _tensors(state)}
-        if not self._ranks.is_first:
+        """Begin to write a checkpoint, once the one before is written; a full disk costs this one, not the job.
+
+        Weights and moments must stay as they are until `staged`.
+        """
+        self.wait()
+        if progress.step in self._kept:
             return
-        name = f"step-{progress.step:09d}.safetensors"
-        partial = self._folder / f".{name}.partial"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(self._encode(progress, tensors))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self._folder / name)
-        except OSError as error:
-            _remove([partial])
-            log.error("no checkpoint at step %d, earlier ones stay: %s", progress.step, error)
-            return
-        _remove([*self._newest_first()[KEPT:], *self._folder.glob(".step-*.partial")])
-        log.info("checkpoint at step %d: %s", progress.step, self._folder / name)
+        tensors = state.tensors(first=self._ranks.is_first)
+        # A forward pass changes statistics of batches, so these are copied at once.
+        moving = state.statistics()
+        copied = self._staging.copy({name: tensor for name, tensor in tensors.items() if name in moving})
+        still = {name: tensor for name, tensor in tensors.items() if name not in moving}
+        staged = self._thread.submit(lambda: copied | self._staging.copy(still))
+        self._staged = staged
+        self._written = self._thread.submit(self._write, tensors, staged, progress.step, asdict(progress))
+
+    def staged(self) -> None:
+        """Wait until weights and moments may change again."""
+        if self._staged:
+            self._staged.result()
+            self._staged = None
+
+    def wait(self) -> None:
+        """Wait until the checkpoint under way is written.
+
+        Raises:
+            TwofoldError: it failed, and not for want of a disk to write to.
+        """
+        self.staged()
+        if self._written:
+            written, self._written = self._written, None
+            written.result()
+
+    def save_last(self, progress: Progress, state: State, told_at: float | None) -> None:
+        """Write a checkpoint and wait for it, if there is time since the stop signal; else the one under way is it.
+
+        Args:
+            progress: as for `save`.
+            state: as for `save`.
+            told_at: when this rank got the signal, by time.monotonic(); None: another one did.
+        """
+        self.wait()
+        used = time.monotonic() - (told_at or time.monotonic())
+        if self._ranks.all(used + self._slowest_s <= STOP_BUDGET_S):
+            self.save(progress, state)
+            self.wait()
+        else:
+            last = f"the last one is of step {self._kept[0]}" if self._kept else "there is none"
+            log.warning("no time to write a checkpoint at step %d: %s", progress.step, last)
 
     def resume(self, state: State) -> Progress:
         """Load the newest whole checkpoint into the state of every rank; without one, a new progress.
 
         Raises:
-            ConfigError: the checkpoint belongs to a run with other settings.
+            ConfigError: the checkpoint belongs to a run with other settings or another model.
+            PlatformError: it cannot be read.
         """
-        content = self._ranks.broadcast(self._read_newest() if self._ranks.is_first else None)
-        if content is None:
+        manifest = choose(self._folder, self._ranks)
+        if manifest is None:
             return Progress()
-        identity, written = _header(content)
-        self._check_identity(json.loads(identity))
-        tensors = load(content)
-        own = state.module.state_dict()
-        state.module.load_state_dict(_cut(_under("model.", tensors), own))
-        _load_optimizer(state.optimizer, _under("optimizer.", tensors))
-        state.best.update(_cut(_under("best.", tensors), own))
-        progress = Progress(**json.loads(written))
+        self._check_identity(manifest.identity)
+        targets = state.targets(manifest.tensors)
+        self._check_fit({name: list(tensor.shape) for name, tensor in targets.items()}, manifest)
+        try:
+            load(
+                targets,
+                storage_reader=PieceReader(self._folder / folder_of(manifest.step), manifest),
+                planner=DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False),
+                process_group=self._group,
+                no_dist=self._group is None,
+            )
+        except CheckpointException as error:
+            raise PlatformError(
+                f"The checkpoint of step {manifest.step} in {self._folder} was whole and cannot be read: "
+                f"{_reasons(error)}. Start the job again, or remove that folder to go on from the one before."
+            ) from error
+        progress = Progress(**manifest.progress)
+        self._kept = [manifest.step]
         log.info("resuming at step %d, epoch %d, from %s", progress.step, progress.epoch + 1, self._folder)
         return progress
 
-    def _encode(self, progress: Progress, tensors: Mapping[str, Tensor]) -> bytes:
-        header = {"progress": json.dumps(asdict(progress)), "identity": json.dumps(self._identity)}
-        return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
+    def _write(
+        self, tensors: dict[str, Tensor], staged: Future[dict[str, Tensor]], step: int, progress: dict[str, Any]
+    ) -> None:
+        started, folder = time.monotonic(), self._folder / folder_of(step)
 
-    def _newest_first(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*.safetensors"), reverse=True)
+        def commit(files: dict[str, StoredFile], stored: dict[str, StoredTensor]) -> None:
+            whole = Manifest(step=step, identity=self._identity, progress=progress, files=files, tensors=stored)
+            write_manifest(folder, whole)
 
-    def _read_newest(self) -> bytes | None:
-        for path in self._newest_first():
-            try:
-                content = path.read_bytes()
-                load(content)
-                _header(content)
-            except (OSError, SafetensorError, KeyError) as error:
-                log.warning("passing over the broken checkpoint %s: %r", path, error)
-            else:
-                return content
-        return None
+        try:
+            save(
+                tensors,
+                storage_writer=RankWriter(folder, self._ranks.rank, commit),
+                planner=StagedPlanner(staged.result()),
+                process_group=self._group,
+                no_dist=self._group is None,
+            )
+        except CheckpointException as error:
+            self._remove(step)
+            if not all(isinstance(cause, OSError) for cause, _ in error.failures.values()):
+                raise TwofoldError(f"The checkpoint of step {step} failed: {_reasons(error)}") from error
+            if self._ranks.is_first:
+                log.error("no checkpoint at step %d, earlier ones stay: %s", step, _reasons(error))
+            return
+        seconds = time.monotonic() - started
+        self._slowest_s = max(self._slowest_s, seconds)
+        self._kept = [step, *self._kept][:KEPT]
+        for other in steps_in(self._folder):
+            if other < step and other not in self._kept:
+                self._remove(other)
+        if self._ranks.is_first:
+            log.info("checkpoint at step %d: %s, in %.1f s", step, folder, seconds)
+
+    def _remove(self, step: int) -> None:
+        """Remove a checkpoint on this host if that is possible: what stays costs room, not the job."""
+        if self._ranks.local_rank:
+            return
+        folder = self._folder / folder_of(step)
+        with contextlib.suppress(OSError):
+            # Without its manifest it does not count: whatever is left of it then is never read.
+            (folder / MANIFEST).unlink(missing_ok=True)
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
 
     def _check_identity(self, found: dict[str, Any]) -> None:
         for name, value in self._identity.items():
@@ -143,50 +217,19 @@ class Checkpoints:
                     f"{name}={value}. Go on with the same {name}, or start afresh with an empty checkpoint folder."
                 )
 
-
-def _header(content: bytes) -> tuple[str, str]:
-    """Return identity and progress from the metadata of a safetensors file.
-
-    The file is the length of its header, the header in JSON, and tensors, as the README of safetensors has it.
-    """
-    end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
-    metadata: dict[str, str] = json.loads(content[_HEADER_LENGTH_BYTES:end])["__metadata__"]
-    return metadata["identity"], metadata["progress"]
-
-
-def _remove(files: Iterable[Path]) -> None:
-    """Remove files if that is possible: what stays costs room, not the job."""
-    for file in files:
-        with contextlib.suppress(OSError):
-            file.unlink()
+    def _check_fit(self, shapes: Mapping[str, list[int]], manifest: Manifest) -> None:
+        """Find what the model has and the checkpoint has not, or has in another shape, or the other way round."""
+        stored = {name: tensor.size for name, tensor in manifest.tensors.items()}
+        for name in sorted(shapes.keys() | stored.keys()):
+            if shapes.get(name) != stored.get(name):
+                raise ConfigError(
+                    f"The checkpoint in {self._folder} has {name} with shape {stored.get(name)}, the model of this job "
+                    f"{shapes.get(name)}. Go on with the same model, or start afresh with an empty checkpoint folder."
+                )
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in state.module.state_dict().items():
-        yield f"model.{name}", tensor
-    for number, values in state.optimizer.state_dict()["state"].items():
-        yield from ((f"optimizer.{number}.{name}", tensor) for name, tensor in values.items())
-    for name, tensor in state.best.items():
-        yield f"best.{name}", tensor
-
-
-def _cut(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Cut whole tensors as this rank's own are."""
-    return {name: cut_like(tensor, own[name]) if name in own else tensor for name, tensor in tensors.items()}
-
-
-def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put moments back where they belong; settings such as the learning rate come from the job."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = cut_like(tensor, parameters[int(number)])
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+def _reasons(error: CheckpointException) -> str:
+    return "; ".join(f"{cause} (rank {rank})" for rank, (cause, _) in sorted(error.failures.items()))
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -9,11 +10,16 @@ from types import FrameType
 class Interrupt:
     """Whether this rank was told to stop."""
 
-    def __init__(self) -> None:
-        self.raised = False
+    raised_at: float | None = None
+    """When it was told first, by time.monotonic()."""
+
+    @property
+    def raised(self) -> bool:
+        """Whether it was told."""
+        return self.raised_at is not None
 
     def _raise(self, _number: int, _frame: FrameType | None) -> None:
-        self.raised = True
+        self.raised_at = self.raised_at or time.monotonic()
 
 
 @contextlib.contextmanager

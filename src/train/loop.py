@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from .checkpoint import Checkpoints, Progress, State, seed_step
+from .checkpoint import Checkpoints, Progress, seed_step
+from .checkpoint_state import State
 from .config import TrainingConfig
 from .interrupt import Interrupt
 from .metrics import Meter, append_history, publish, start_history
@@ -42,6 +43,7 @@ class Trainer:
         self.state = State(replica.module, build_optimizer(replica.module, config), best={})
         self.progress = Progress()
         self._output_data = output_data
+        self._checkpoints: Checkpoints | None = None
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
         epoch_steps = training.steps()
         self._total_steps = min(epoch_steps * config.epochs, config.max_steps or math.inf)
@@ -52,6 +54,7 @@ class Trainer:
         Raises:
             UserError: the loss is no longer a finite number.
         """
+        self._checkpoints = checkpoints
         if checkpoints:
             self.progress = checkpoints.resume(self.state)
         if self.progress.scaler:
@@ -61,15 +64,17 @@ class Trainer:
         metrics: dict[str, float] = {}
         while not self._finished():
             started = time.monotonic()
-            meter, interrupted = self._train_epoch(checkpoints, interrupt)
+            meter, interrupted = self._train_epoch(interrupt)
             if interrupted:
                 log.warning("told to stop: leaving after step %d", self.progress.step)
                 metrics = named("train", meter.total(self.task))
                 break
             metrics = self._close_epoch(meter, started)
             # The epoch's own checkpoint, unless one was asked for every so many steps.
-            if checkpoints and not self.config.checkpoint_every:
-                self._save(checkpoints, meter)
+            if not self.config.checkpoint_every:
+                self._save(meter)
+        if checkpoints:
+            checkpoints.wait()
         return self._settle(metrics)
 
     def _finished(self) -> bool:
@@ -80,7 +85,7 @@ class Trainer:
         # A run that was stopped at its last step has trained enough, but has not closed its epoch yet.
         return self.progress.step >= self._total_steps and self.progress.closed == self.progress.step
 
-    def _train_epoch(self, checkpoints: Checkpoints | None, interrupt: Interrupt) -> tuple[Meter, bool]:
+    def _train_epoch(self, interrupt: Interrupt) -> tuple[Meter, bool]:
         """Train to the end of the epoch; tell whether an interrupt came first."""
         progress, meter = self.progress, Meter(self.ranks, self.progress.epoch_sums)
         self.replica.module.train()
@@ -90,19 +95,24 @@ class Trainer:
             meter.add(self._step(batch))
             progress.step += 1
             progress.epoch_step += 1
-            interrupted = self.ranks.any(interrupt.raised)
-            every = self.config.checkpoint_every
-            if checkpoints and (interrupted or (every and progress.step % every == 0)):
-                self._save(checkpoints, meter)
-            if interrupted:
+            if self.ranks.any(interrupt.raised):
+                self._save(meter, interrupt)
                 return meter, True
+            if self.config.checkpoint_every and progress.step % self.config.checkpoint_every == 0:
+                self._save(meter)
         return meter, False
 
-    def _save(self, checkpoints: Checkpoints, meter: Meter) -> None:
+    def _save(self, meter: Meter, interrupt: Interrupt | None = None) -> None:
+        """Save where checkpoints are kept; on an interrupt the last one, which is waited for."""
+        if not self._checkpoints:
+            return
         if self.progress.epoch_step:
             self.progress.epoch_sums = meter.all_ranks()
         self.progress.scaler = self._scaler.state_dict()
-        checkpoints.save(self.progress, self.state)
+        if interrupt:
+            self._checkpoints.save_last(self.progress, self.state, interrupt.raised_at)
+        else:
+            self._checkpoints.save(self.progress, self.state)
 
     def _step(self, batch: Batch) -> Sums:
         config, optimizer = self.config, self.state.optimizer
@@ -113,6 +123,8 @@ class Trainer:
         if config.grad_clip:
             self._scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(self.replica.module.parameters(), config.grad_clip)
+        if self._checkpoints:
+            self._checkpoints.staged()
         self._scaler.step(optimizer)
         self._scaler.update()
         return sums

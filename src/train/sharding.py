@@ -66,19 +66,6 @@ def full_weights(module: nn.Module) -> dict[str, Tensor]:
     return weights
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return all of a tensor that may be cut; call it on every rank."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def cut_like(tensor: Tensor, sample: Tensor) -> Tensor:
-    """Cut a whole tensor, the same on every rank, as another one is."""
-    if not isinstance(sample, DTensor) or isinstance(tensor, DTensor) or tensor.shape != sample.shape:
-        return tensor
-    # Every rank has all of it: none needs to be sent.
-    return distribute_tensor(tensor.to(sample.device), sample.device_mesh, sample.placements, src_data_rank=None)
-
-
 def _share_weights(module: nn.Module, ranks: Ranks) -> None:
     """Give every rank the first one's weights: a model of the user's own may draw them from anywhere."""
     with torch.no_grad():
