@@ -7,11 +7,14 @@
     │   │   └── FormatError          exit 3    400   these bytes are not what their type says
     │   ├── ModelError               exit 4    500   the model folder is missing something or does not fit together
     │   └── RequestError             exit 1    400   the client of an endpoint sent what cannot be answered
+    │       ├── ProtocolError                  400   no HTTP/1.1; or 408, 414, 417, 431, 501, 505 where these say more
     │       ├── PayloadTooLarge                413
     │       ├── UnsupportedMediaType           415
     │       ├── NotAcceptable                  406
     │       └── ApiError                       400   an operation of AWS that `twofold rehearse` refuses
     └── PlatformError                exit 5    503   machine, network, disk: a second try may help
+        ├── Overloaded                         503   more requests than can be answered in time; says when to come again
+        └── TooSlow                            504   the model did not answer in time
 
 Messages have three parts: what was found (with the value), what was expected (with the bound), what to change (in the
 user's own word for it: the hyperparameter, channel, header or file).
@@ -69,6 +72,14 @@ class RequestError(UserError):
     cause = "request"
 
 
+class ProtocolError(RequestError):
+    """A request is no HTTP/1.1, or could be understood in two ways; its connection is of no use any more."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class PayloadTooLarge(RequestError):
     """The body of a request is over the limit in force."""
 
@@ -102,3 +113,18 @@ class PlatformError(TwofoldError):
     exit_code = 5
     status = 503
     cause = "platform"
+
+
+class Overloaded(PlatformError):
+    """A request would wait longer than it may."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which the client should try again."""
+
+
+class TooSlow(PlatformError):
+    """The model did not answer within the time that a request may take."""
+
+    status = 504

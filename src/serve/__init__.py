@@ -4,6 +4,8 @@
        │
     server     gunicorn: one listening socket, workers forked after the model is loaded, each a worker
        │
+    gateway/   HTTP/1.1 on an event loop; `front` says where a whole request goes
+       │
     app        routes and headers; errors become JSON in replies
        ├── body     bytes of a request, within the limit
        ├── codecs   these bytes -> rows; predictions -> bytes, by Content-Type and Accept
@@ -11,5 +13,5 @@
              ├── onnx_engine    ONNX Runtime, where `train` has verified a program
              └── torch_engine   PyTorch, for everything else; the one module that imports torch
 
-Nothing here writes to disk but gunicorn's heartbeat files, in the temporary folder and without a name.
+Nothing here writes to disk but gunicorn's heartbeat files and long bodies, in the temporary folder and without a name.
 """

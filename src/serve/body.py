@@ -27,7 +27,7 @@ def read_body(request: Request, limit: int | None) -> bytes:
     if length is None and "wsgi.input_terminated" not in request.environ:
         return b""
     if limit is not None and length is not None and length > 2 * limit:
-        raise _too_large(length, limit)
+        raise too_large(length, limit)
     body = bytearray()
     total = 0
     try:
@@ -40,13 +40,14 @@ def read_body(request: Request, limit: int | None) -> bytes:
     except (ParseException, OSError) as error:
         raise RequestError("The body ended early or its chunks are broken. Send it again, whole.") from error
     if limit is not None and total > limit:
-        raise _too_large(total, limit)
+        raise too_large(total, limit)
     if length is not None and total < length:
         raise RequestError(f"The body ended after {total} bytes, expected {length}. Send it again, whole.")
     return bytes(body)
 
 
-def _too_large(found: int, limit: int) -> PayloadTooLarge:
+def too_large(found: int, limit: int) -> PayloadTooLarge:
+    """Say that a body is over the limit."""
     return PayloadTooLarge(
         f"The body has {found} bytes or more, expected at most {limit} ({limit / _MEGABYTE:g} MB). Send fewer rows in "
         f"one request, or raise SAGEMAKER_MAX_PAYLOAD_IN_MB in the model's Environment."

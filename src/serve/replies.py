@@ -17,10 +17,14 @@ _MESSAGES = {
 }
 
 
+def error_body(code: int, message: str) -> bytes:
+    """Write the body; the message says what was found, what was expected and what to change."""
+    return orjson.dumps({"error": {"code": code, "message": message}})
+
+
 def error_reply(code: int, message: str) -> Response:
-    """Build the reply; the message says what was found, what was expected and what to change."""
-    body = orjson.dumps({"error": {"code": code, "message": message}})
-    return Response(body, status=code, content_type="application/json")
+    """Build the reply."""
+    return Response(error_body(code, message), status=code, content_type="application/json")
 
 
 def answer_errors(app: Flask) -> None:

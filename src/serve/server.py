@@ -12,16 +12,12 @@ from gunicorn.glogging import Logger
 from ..contract.endpoint import Endpoint
 from ..contract.machine import cpus
 from ..contract.paths import scratch
-from .worker import Worker, after_fork
-
-_THREADS = 64
-"""Requests that a worker holds at once. Predictions take turns, so most only wait; /ping must find a thread free."""
+from .board import Board
+from .gateway.seats import Passage
+from .worker import Shared, Worker, after_exit, after_fork, before_fork
 
 _GRACE = 25
 """Seconds for requests in flight after SIGTERM; the platform kills after 30."""
-
-_KEEP_ALIVE = 75
-"""Seconds that an idle connection stays open: longer than the platform's proxy keeps one, or their ends would race."""
 
 _MARGIN = 30
 """Seconds beyond a request's own time-out before a worker that gives no sign of life is replaced."""
@@ -41,8 +37,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # the same
     """The one gunicorn application; settings come from the endpoint, never from gunicorn's own files or variables."""
 
     def __init__(self, app: Flask, endpoint: Endpoint) -> None:
-        self._app = app
         self._settings = settings(endpoint)
+        # A worker that stops keeps its seat until it has ended, beside the one that replaces it.
+        seats = 2 * int(self._settings["workers"])
+        self.shared = Shared(application=app, endpoint=endpoint, board=Board(seats), passage=Passage(seats))
         super().__init__()
 
     def load_config(self) -> None:
@@ -52,7 +50,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # the same
 
     def load(self) -> Callable[..., Any]:
         """Give the application to gunicorn, before it forks."""
-        return self._app
+        return self.shared.application
 
 
 def settings(endpoint: Endpoint) -> dict[str, Any]:
@@ -62,12 +60,12 @@ def settings(endpoint: Endpoint) -> dict[str, Any]:
         "proc_name": "twofold-serve",
         "preload_app": True,
         "worker_class": Worker,
+        "pre_fork": before_fork,
         "post_fork": after_fork,
+        "child_exit": after_exit,
         "workers": endpoint.workers or cpus(),
-        "threads": _THREADS,
         "timeout": endpoint.timeout + _MARGIN,
         "graceful_timeout": _GRACE,
-        "keepalive": _KEEP_ALIVE,
         # Heartbeat files: /dev/shm may be missing (serverless), /opt/ml is read-only.
         "worker_tmp_dir": str(scratch()),
         # A control socket would be written to the home folder.

@@ -1,26 +1,64 @@
-"""gunicorn's threaded worker, with an end that leaves nobody waiting."""
+"""gunicorn's worker class for the gateway: what a worker process has, from its fork to its end."""
 
 import logging
 import os
+import resource
 import signal
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+from gunicorn.workers.base import Worker as BaseWorker
+
+from ..contract.endpoint import Endpoint
+from ..contract.paths import scratch
+from .board import Board
+from .front import Front
+from .gateway.limits import Limits
+from .gateway.loop import Loop
+from .gateway.seats import Passage, Seats
+from .gateway.wsgi import Threads
+
+_THREADS = 64
+"""Requests that the application answers at once."""
+
+_WAITING = 1024
+"""Requests that may wait for one of these threads."""
+
+_SPARE_FILES = 128
+"""Open files that are not connections."""
+
+log = logging.getLogger(__name__)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Mends three things about the way a worker stops.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all workers share, made before the fork."""
 
-    gunicorn's own keeps its copy of the listening socket until its last request is answered, so the kernel goes on
-    making connections that nobody will ever serve. And a SIGTERM that comes right after the fork runs the handler that
-    was inherited from the arbiter: it ends in the worker's copy of the arbiter's queue, where nobody looks. And at the
-    end of a process Python waits for threads that may be stuck, and takes torch apart: a second or two for nothing.
+    application: Callable[..., Any]
+    """The WSGI application."""
+    endpoint: Endpoint
+    """Settings."""
+    board: Board
+    """Numbers that all see."""
+    passage: Passage
+    """Where they pass connections on to each other."""
+
+
+class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
+    """One process: the loop in its main thread.
+
+    Two things of gunicorn's own end are mended: a SIGTERM that comes right after the fork runs the handler that was
+    inherited from the arbiter and ends in the worker's copy of the arbiter's queue, where nobody looks; and at the end
+    of a process Python waits for threads that may be stuck, and takes torch apart: a second or two for nothing.
     """
 
     inherited_signals: "SimpleQueue[int] | None" = None
     """This process's copy of the arbiter's queue."""
+    seat = 0
+    """Its row of the board."""
 
     def init_signals(self) -> None:
         """Install the worker's handlers, and heed a SIGTERM that came before; called by gunicorn."""
@@ -31,28 +69,55 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Serve until told to stop, then end the process at once; called by gunicorn."""
-        super().run()
+        shared: Shared = self.app.shared
+        endpoint = shared.endpoint
+        files = _raise_open_files()
+        seats = Seats(shared.board, shared.passage, self.seat)
+        limits = Limits(
+            folder=scratch(),
+            body=endpoint.max_payload_bytes,
+            whole=float(endpoint.timeout),
+            connections=files - _SPARE_FILES,
+        )
+        loop = Loop([listener.sock for listener in self.sockets], limits, seats)
+        threads = Threads(self.wsgi, loop, threads=_THREADS, waiting=_WAITING, port=endpoint.port)
+        loop.run(Front(loop, threads), self)
         logging.shutdown()
         os._exit(0)
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not; called by gunicorn, with False once it stops."""
-        super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            self._close_listeners()
+    def fileno(self) -> int:
+        """Pipe that Python's signal handling writes to."""
+        return int(self.PIPE[0])
 
-    def _close_listeners(self) -> None:
-        """Take the connections that the kernel has already made, refuse all others, give silent ones up soon."""
-        for listener in self.sockets:
-            before = -1
-            while before < self.nr_conns < self.worker_connections:
-                before = self.nr_conns
-                self.accept(listener)
-            listener.close()
-        for connection in self.pending_conns:
-            connection.timeout = min(connection.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+    def tick(self) -> bool:
+        """Give a sign of life; False once the worker is to stop."""
+        self.notify()
+        if self.ppid != os.getppid():
+            log.error("The server's main process has ended")
+            self.alive = False
+        return bool(self.alive)
+
+
+def before_fork(arbiter: Arbiter, worker: Worker) -> None:
+    """Give the worker a seat; gunicorn's hook `pre_fork`."""
+    worker.seat = arbiter.app.shared.board.take_seat()
 
 
 def after_fork(arbiter: Arbiter, worker: Worker) -> None:
     """Keep what the worker needs of the arbiter's copy in its process; gunicorn's hook `post_fork`."""
     worker.inherited_signals = arbiter.SIG_QUEUE
+
+
+def after_exit(arbiter: Arbiter, worker: Worker) -> None:
+    """Take a dead worker's seat back; gunicorn's hook `child_exit`."""
+    arbiter.app.shared.board.free_seat(worker.seat)
+
+
+def _raise_open_files() -> int:
+    """Allow as many open files as the container may have; return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1 << 20
+    wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 from twofold.contract.endpoint import Endpoint
 from twofold.contract.machine import cpus
+from twofold.serve.gateway.limits import Limits
 from twofold.serve.server import settings
 
 
@@ -17,6 +20,7 @@ def test_there_is_a_worker_for_each_cpu_unless_told_otherwise():
 def test_the_platforms_patience_is_kept():
     values = settings(Endpoint())
     assert values["graceful_timeout"] <= 25, "SIGKILL comes after 30 s"
-    assert values["keepalive"] >= 65, "the platform's proxy reuses connections"
+    assert Limits(folder=Path()).idle >= 65, "the platform's proxy reuses connections"
+    assert Limits(folder=Path()).drain < values["graceful_timeout"]
     assert values["worker_tmp_dir"] != "/dev/shm"
     assert values["control_socket_disable"] is True

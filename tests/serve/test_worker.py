@@ -1,25 +1,20 @@
-import math
+import resource
 import signal
-import socket
 from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
-from gunicorn.workers.gthread import ThreadWorker
-from twofold.serve.worker import Worker, after_fork
+from gunicorn.workers.base import Worker as BaseWorker
+from twofold.serve.board import FREE, STARTING, STATE, Board
+from twofold.serve.worker import Worker, _raise_open_files, after_exit, after_fork, before_fork
 
 
 @pytest.fixture
 def worker(monkeypatch):
     """A worker without a process of its own: nothing of gunicorn's start has run."""
-    monkeypatch.setattr(ThreadWorker, "init_signals", lambda self: None)
+    monkeypatch.setattr(BaseWorker, "init_signals", lambda self: None)
     bare = object.__new__(Worker)
     bare.alive = True
-    bare.sockets = []
-    bare.pending_conns = []
-    bare.nr_conns = 0
-    bare.worker_connections = 10
-    bare._accepting = False
     return bare
 
 
@@ -35,41 +30,29 @@ def test_a_sigterm_that_the_arbiters_handler_caught_is_heeded(worker, signals, a
     assert worker.alive is alive
 
 
-def test_a_stopping_worker_takes_who_waits_and_refuses_the_rest(worker, monkeypatch):
-    taken = []
-
-    def accept(listener):
-        try:
-            taken.append(listener.accept()[0])
-            worker.nr_conns += 1
-        except BlockingIOError:
-            pass
-
-    monkeypatch.setattr(worker, "accept", accept)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        address = listener.getsockname()
-        worker.sockets = [listener]
-        worker.alive = False
-        waiting = [socket.create_connection(address) for _ in range(3)]
-        worker.set_accept_enabled(False)
-        assert len(taken) == 3
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(address)
-    for connection in waiting + taken:
-        connection.close()
+def test_a_worker_without_its_parent_stops(worker):
+    beats = []
+    worker.tmp = SimpleNamespace(notify=lambda: beats.append(1))
+    worker.ppid = -1
+    assert worker.tick() is False
+    assert beats
 
 
-def test_a_connection_without_a_request_does_not_hold_up_the_end(worker):
-    silent = SimpleNamespace(timeout=math.inf)
-    worker.pending_conns = [silent]
-    worker.alive = False
-    worker.set_accept_enabled(False)
-    assert silent.timeout < math.inf
+def test_a_worker_has_a_seat_from_before_its_fork_until_it_is_reaped(worker):
+    board = Board(2)
+    arbiter = SimpleNamespace(app=SimpleNamespace(shared=SimpleNamespace(board=board)))
+    board.take_seat()
+    before_fork(arbiter, worker)
+    assert worker.seat == 1
+    assert board.rows[1][STATE] == STARTING
+    after_exit(arbiter, worker)
+    assert board.rows[1][STATE] == FREE
 
 
-def test_a_busy_worker_that_pauses_keeps_its_socket(worker):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        worker.sockets = [listener]
-        worker.set_accept_enabled(False)
-        assert listener.fileno() != -1
+def test_as_many_files_as_allowed_may_be_open():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
+    try:
+        assert _raise_open_files() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,0 +1,13 @@
+"""HTTP/1.1 in front of the application: what a worker's one thread does with its connections.
+
+    loop          epoll: reads, writes, time-outs, the end
+      ├── seats       accepted connections go to the worker that has the fewest
+      ├── intake      bytes of one connection -> whole requests, within limits
+      │     ├── head      method, address, headers: strictly, by httptools
+      │     └── chunks    a body in chunks
+      ├── connection  one client, and the request that is being answered
+      └── reply       answers as bytes
+    wsgi          the application in threads, answers that stream
+
+Other threads reach the loop through `post`, nothing else.
+"""

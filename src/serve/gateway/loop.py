@@ -1,0 +1,400 @@
+"""The event loop of a worker: one thread that reads and writes all of its connections and waits for nothing else.
+
+    listener ──> seats: this worker or another ──> Connection ──> Intake ──> Exchange ──> Handler.take
+                                                       ^                                      │
+                                                       └────────────── answer <───────────────┘
+
+What a Handler collects it works off in `turn`, called as soon as no socket is readable: what came in the meantime is
+its batch. Other threads reach the loop by `post` only.
+"""
+
+import errno
+import logging
+import math
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ...errors import ProtocolError
+from .connection import Connection, Exchange
+from .handler import Handler, Owner
+from .intake import Intake, Request
+from .limits import Limits
+from .reply import CONTINUE, refusal
+from .seats import Seats
+
+READ = 64 << 10
+"""Bytes of one read; above 128 KB the allocator would ask the kernel for every buffer."""
+_READ_AHEAD = 256 << 10
+"""Bytes of further requests that are read while one is being answered."""
+_ACCEPT_AT_ONCE = 64
+_LINGER = 3.0
+"""Seconds to go on reading after an answer that ends a connection: a reset would take the answer with it."""
+_PATIENCE = 4
+"""Rounds of reading after which what was collected is worked off even though sockets are still readable."""
+_IN = select.EPOLLIN
+_OUT = select.EPOLLOUT
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Serves connections with a handler until told to stop and all is answered."""
+
+    def __init__(self, listeners: list[socket.socket], limits: Limits, seats: Seats) -> None:
+        self._listeners = listeners
+        self._sources: dict[int, Callable[[], None]] = {}
+        self._handler: Handler
+        self._owner: Owner
+        self._limits = limits
+        self._seats = seats
+        self._epoll = select.epoll()
+        self._connections: dict[int, Connection] = {}
+        self._ready: deque[tuple[Connection, Request]] = deque()
+        self._posts: deque[Callable[[], None]] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._accepting = False
+        self._ends = math.inf
+        self._next_tick = 0.0
+        self.now = time.monotonic()
+        self.draining = False
+
+    def run(self, handler: Handler, owner: Owner) -> None:
+        """Serve; returns once the owner is to stop and the last answer is out."""
+        self._handler, self._owner = handler, owner
+        self._sources = {
+            self._wake: self._posted,
+            self._seats.fileno(): self._passed_on,
+            owner.fileno(): self._signalled,
+        }
+        for fd in self._sources:
+            self._epoll.register(fd, _IN)
+        self._sources |= {listener.fileno(): self._accept_some for listener in self._listeners}
+        self._seats.open()
+        self._accept_more(True)
+        rounds = 0
+        while not (self.draining and (not self._connections or self.now >= self._ends)):
+            events = self._epoll.poll(0 if handler.pending or self._ready else 0.5 if not self.draining else 0.05)
+            self.now = time.monotonic()
+            for fd, mask in events:
+                self._happened(fd, mask)
+            while self._ready:
+                self._begin(*self._ready.popleft())
+            if handler.pending:
+                rounds += 1
+                if not events or handler.full or rounds >= _PATIENCE:
+                    rounds = 0
+                    handler.turn()
+            if self.now >= self._next_tick:
+                self._next_tick = self.now + (0.05 if self.draining else 1.0)
+                self._tick()
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+        self._epoll.close()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have the loop call something soon; the one method for other threads."""
+        self._posts.append(call)
+        os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """Accept nothing more, answer what is there, then end."""
+        if self.draining:
+            return
+        self.draining = True
+        self._ends = self.now + self._limits.drain
+        self._seats.leave()
+        for listener in self._listeners:
+            # The kernel has already made connections of whoever waits here.
+            while self._accept(listener, keep=True):
+                pass
+            if self._accepting:
+                self._epoll.unregister(listener)
+            listener.close()
+        self._listeners = []
+        self._accepting = False
+        for connection in self._connections.values():
+            if connection.exchange is None and connection.intake.waiting:
+                connection.deadline = min(connection.deadline, self.now + self._limits.farewell)
+
+    def keep_alive(self, exchange: Exchange) -> bool:
+        """Whether the connection may serve another request after this answer."""
+        request = exchange.request
+        return bool(
+            request.head
+            and request.head.keep_alive
+            and not request.last
+            and not self.draining
+            and not exchange.connection.ended
+        )
+
+    def answer(self, exchange: Exchange, data: bytes, *, keep_alive: bool) -> None:
+        """Send a whole answer, or the last part of one."""
+        if exchange.done:
+            return
+        exchange.done = True
+        connection = exchange.connection
+        connection.exchange = None
+        connection.closing = not keep_alive
+        self._send(connection, data)
+        if self._connections.get(connection.fd) is not connection or connection.closing:
+            return
+        if not connection.out:
+            connection.deadline = self.now + self._limits.idle
+        self._next(connection)
+
+    def part(self, exchange: Exchange, data: bytes) -> int:
+        """Send a part of an answer; return how many bytes wait for the client."""
+        exchange.started = True
+        if not exchange.done:
+            self._send(exchange.connection, data)
+        return len(exchange.connection.out)
+
+    def abort(self, exchange: Exchange) -> None:
+        """End an answer that cannot be completed: the client sees the connection break."""
+        if not exchange.done:
+            self._drop(exchange.connection)
+
+    @property
+    def open(self) -> int:
+        """Connections that this loop has."""
+        return len(self._connections)
+
+    def _happened(self, fd: int, mask: int) -> None:
+        connection = self._connections.get(fd)
+        if connection is None:
+            source = self._sources.get(fd)
+            if source is not None:
+                source()
+            return
+        if mask & _OUT:
+            self._flush(connection)
+        if fd not in self._connections:
+            return
+        if mask & _IN:
+            self._read(connection)
+        elif mask & (select.EPOLLHUP | select.EPOLLERR):
+            self._drop(connection)
+
+    def _posted(self) -> None:
+        os.eventfd_read(self._wake)
+        while self._posts:
+            self._posts.popleft()()
+
+    def _passed_on(self) -> None:
+        for sock, address in self._seats.receive():
+            self._adopt(sock, address)
+
+    def _signalled(self) -> None:
+        os.read(self._owner.fileno(), READ)
+        self._next_tick = 0.0
+
+    def _accept_some(self) -> None:
+        for listener in self._listeners:
+            for _ in range(_ACCEPT_AT_ONCE):
+                if not self._accept(listener):
+                    break
+
+    def _accept(self, listener: socket.socket, *, keep: bool = False) -> bool:
+        """Accept one connection, for this worker or the one whose turn it is; False where none waits."""
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                log.error("No connection can be accepted: %s. Raise the limit of open files.", error)
+                self._accept_more(False)
+            return False
+        if keep or not self._seats.send(sock):
+            self._adopt(sock, address[0])
+        return True
+
+    def _accept_more(self, accepting: bool) -> None:
+        if accepting == self._accepting:
+            return
+        self._accepting = accepting
+        for listener in self._listeners:
+            if accepting:
+                listener.setblocking(False)
+                self._epoll.register(listener, _IN | select.EPOLLEXCLUSIVE)
+            else:
+                self._epoll.unregister(listener)
+
+    def _adopt(self, sock: socket.socket, address: str) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, address, Intake(self._limits.body, self._limits.folder))
+        connection.deadline = self.now + (self._limits.farewell if self.draining else self._limits.idle)
+        connection.events = _IN
+        self._connections[connection.fd] = connection
+        self._epoll.register(connection.fd, _IN)
+        if len(self._connections) >= self._limits.connections:
+            self._accept_more(False)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        if not data:
+            self._ended(connection)
+        elif connection.lingering:
+            return
+        elif connection.exchange is not None or connection.closing or connection.out:
+            connection.intake.hold(data)
+            if connection.intake.buffered > _READ_AHEAD:
+                self._watch(connection, connection.events & ~_IN)
+        else:
+            if connection.intake.waiting:
+                connection.started = self.now
+            request = connection.intake.feed(data)
+            if request is not None:
+                self._begin(connection, request)
+            else:
+                self._wait(connection)
+
+    def _wait(self, connection: Connection) -> None:
+        """Wait for the rest of a request."""
+        head, limits = connection.intake.head, self._limits
+        started = connection.started
+        if head is None:
+            connection.deadline = started + limits.head
+            return
+        connection.deadline = min(started + limits.whole, self.now + limits.stall)
+        if head.expects_continue and not connection.continued:
+            connection.continued = True
+            self._send(connection, CONTINUE)
+
+    def _begin(self, connection: Connection, request: Request) -> None:
+        """Hand a whole request to the handler, or refuse it."""
+        if self._connections.get(connection.fd) is not connection:
+            return
+        connection.deadline = math.inf
+        connection.continued = False
+        exchange = connection.exchange = Exchange(connection, request, self.now)
+        if request.error is None:
+            self._handler.take(exchange)
+            return
+        self._handler.refused(exchange, request.error)
+        keep_alive = self.keep_alive(exchange)
+        self.answer(exchange, refusal(request.head, request.error, keep_alive=keep_alive), keep_alive=keep_alive)
+
+    def _next(self, connection: Connection) -> None:
+        """Look for another request in what was read while the last one was answered."""
+        if connection.out or connection.intake.waiting:
+            return
+        connection.started = self.now
+        request = connection.intake.next()
+        if request is not None:
+            connection.deadline = math.inf
+            self._ready.append((connection, request))
+        else:
+            self._wait(connection)
+        if not connection.events & _IN:
+            self._watch(connection, connection.events | _IN)
+
+    def _ended(self, connection: Connection) -> None:
+        """The client sends no more; it may still read."""
+        connection.ended = True
+        if connection.lingering or (connection.exchange is None and connection.intake.waiting and not connection.out):
+            self._drop(connection)
+            return
+        self._watch(connection, connection.events & ~_IN)
+        if connection.halfway:
+            error = ProtocolError("The request ended early. Send it again, whole.")
+            self._begin(connection, Request(connection.intake.head, error=error, last=True))
+
+    def _send(self, connection: Connection, data: bytes) -> None:
+        if connection.out:
+            connection.out += data
+            return
+        try:
+            sent = connection.sock.send(data) if data else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._drop(connection)
+            return
+        if sent < len(data):
+            connection.out += memoryview(data)[sent:]
+            connection.deadline = self.now + self._limits.stall
+            self._watch(connection, connection.events | _OUT)
+        elif connection.closing:
+            self._linger(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        """Send more of what waits."""
+        try:
+            sent = connection.sock.send(connection.out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        del connection.out[:sent]
+        connection.deadline = self.now + self._limits.stall
+        if connection.out:
+            return
+        self._watch(connection, connection.events & ~_OUT)
+        if connection.exchange is not None:
+            connection.deadline = math.inf
+        elif connection.closing:
+            self._linger(connection)
+        else:
+            connection.deadline = self.now + self._limits.idle
+            self._next(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        """Say that the answer was the last, and wait a little for the client to close."""
+        if connection.ended:
+            self._drop(connection)
+            return
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(connection)
+            return
+        connection.lingering = True
+        connection.deadline = self.now + _LINGER
+        self._watch(connection, _IN)
+
+    def _watch(self, connection: Connection, events: int) -> None:
+        if events != connection.events:
+            connection.events = events
+            self._epoll.modify(connection.fd, events)
+
+    def _drop(self, connection: Connection) -> None:
+        """Close at once; whoever answers its request need not any more."""
+        if self._connections.get(connection.fd) is not connection:
+            return
+        del self._connections[connection.fd]
+        connection.ended = True
+        if connection.exchange is not None:
+            connection.exchange.done = True
+            connection.exchange = None
+        connection.intake.close()
+        self._epoll.unregister(connection.fd)
+        connection.sock.close()
+        self._seats.closed()
+        if not self._accepting and not self.draining:
+            self._accept_more(True)
+
+    def _tick(self) -> None:
+        late = [connection for connection in self._connections.values() if connection.deadline <= self.now]
+        for connection in late:
+            if connection.halfway:
+                error = ProtocolError("The rest of the request did not come in time. Send it again, whole.", 408)
+                self._begin(connection, Request(connection.intake.head, error=error, last=True))
+            else:
+                self._drop(connection)
+        self._seats.count(len(self._connections), self.now)
+        self._handler.tick(self.now)
+        if not self._owner.tick():
+            self.stop()
+        if not self.draining and len(self._connections) < self._limits.connections:
+            self._accept_more(True)

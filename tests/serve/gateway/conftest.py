@@ -1,0 +1,99 @@
+"""A loop that runs in a thread of the test, with a WSGI application behind it."""
+
+import contextlib
+import os
+import socket
+import threading
+
+import pytest
+from twofold.serve.board import Board
+from twofold.serve.gateway.limits import Limits
+from twofold.serve.gateway.loop import Loop
+from twofold.serve.gateway.seats import Passage, Seats
+from twofold.serve.gateway.wsgi import Threads
+
+
+class Straight:
+    """A handler that gives everything to the application."""
+
+    pending = full = False
+
+    def __init__(self, threads):
+        self.threads = threads
+        self.refusals = []
+
+    def take(self, exchange):
+        self.threads.submit(exchange)
+
+    def refused(self, exchange, error):
+        self.refusals.append(error)
+
+    def turn(self):
+        raise NotImplementedError
+
+    def tick(self, now):
+        pass
+
+
+class Owner:
+    """Tells the loop to stop."""
+
+    def __init__(self):
+        self.alive = True
+        self.pipe = os.pipe()
+
+    def fileno(self):
+        return self.pipe[0]
+
+    def tick(self):
+        return self.alive
+
+    def stop(self):
+        self.alive = False
+        os.write(self.pipe[1], b".")
+
+
+class Gateway:
+    """A running loop and its address."""
+
+    def __init__(self, application, folder, threads=8, waiting=64, **limits):
+        board, self.passage = Board(1), Passage(1)
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.address = listener.getsockname()
+        self.loop = Loop([listener], Limits(folder=folder, **limits), Seats(board, self.passage, 0))
+        self.owner = Owner()
+        self.handler = Straight(Threads(application, self.loop, threads=threads, waiting=waiting, port=0))
+        self.thread = threading.Thread(target=self.loop.run, args=(self.handler, self.owner))
+        self.thread.start()
+
+    def connect(self):
+        return socket.create_connection(self.address, timeout=30)
+
+    def raw(self, data):
+        """Send bytes and return all that comes back until the server closes."""
+        with self.connect() as client:
+            client.sendall(data)
+            return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+    def stop(self):
+        self.owner.stop()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        for handle in self.owner.pipe:
+            os.close(handle)
+        for pair in self.passage.pairs:
+            for end in pair:
+                end.close()
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """Start loops: `gateway(application, **limits)`; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(application, **limits):
+            running = Gateway(application, tmp_path, **limits)
+            stack.callback(running.stop)
+            return running
+
+        yield start
