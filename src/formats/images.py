@@ -11,6 +11,7 @@ only in how much junk between a JPEG's segments they put up with.
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ from ..errors import FormatError
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """`[height, width, 3]`, RGB."""
+Room: TypeAlias = Callable[[tuple[int, int, int]], Pixels | None]
+"""Says where an image of a shape goes, e.g. into a row of a batch: C-contiguous; None: into an array of its own."""
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """What is decoded, by Pillow's names; its other two dozen parsers are no place for bytes from a stranger."""
@@ -67,28 +70,30 @@ def signature(head: bytes) -> str | None:
     return "BMP" if head[:2] == b"BM" and len(head) >= 12 and head[6:10] == bytes(4) else None
 
 
-def decode(data: bytes | memoryview, into: Pixels | None = None) -> Pixels:
-    """Decode one image.
+def decode(data: bytes | memoryview, room: Room | None = None) -> Pixels:
+    """Decode one image, where `room` is given into the array that it returns.
 
     Args:
         data: the whole file.
-        into: where the pixels go, e.g. a row of a batch: C-contiguous, and of the image's own shape.
+        room: asked once, when the image's shape is known.
 
     Returns:
-        Array `[height, width, 3]` of uint8, `into` when given.
+        Array `[height, width, 3]` of uint8.
 
     Raises:
-        FormatError: broken, cut short, too large, of a kind that is not read, or not of the shape of `into`.
+        FormatError: broken, cut short, too large, or of a kind that is not read.
     """
-    fast = _fast_shape(data)
-    if fast is None:
-        return _placed(_decode_by_pillow(data), into)
-    _check_into(fast, into)
+    shape = _fast_shape(data)
+    if shape is None:
+        pixels = _decode_by_pillow(data)
+        height, width, colours = pixels.shape
+        return _placed(pixels, room((height, width, colours)) if room else None)
+    into = room(shape) if room else None
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=into)
+        decoded: Pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=into)
     except ValueError:
         return _placed(_decode_by_pillow(data), into)
-    return pixels if into is None else into
+    return decoded if into is None else into
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
@@ -149,17 +154,8 @@ def _rgb(image: Image.Image) -> Pixels:
 def _placed(pixels: Pixels, into: Pixels | None) -> Pixels:
     if into is None:
         return pixels
-    _check_into(pixels.shape, into)
     into[:] = pixels
     return into
-
-
-def _check_into(shape: tuple[int, ...], into: Pixels | None) -> None:
-    if into is not None and into.shape != shape:
-        raise FormatError(
-            f"The image is {_size(shape)}, expected {_size(into.shape)} as the others of its batch. Give the images "
-            f"one size, or resize them in a transform."
-        )
 
 
 def _check_size(width: int, height: int) -> None:
@@ -195,7 +191,3 @@ def _reason(data: bytes | memoryview, error: Exception) -> str:
         return f"Found {head!r} at the start, expected an image: {', '.join(KINDS)}. The name does not fit the content."
     detail = str(error)[:120] or type(error).__name__
     return f"The {kind} of {len(data)} bytes cannot be decoded: {detail}. It is cut short or broken: write it anew."
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} x {shape[0]}" if len(shape) == 3 else str(list(shape))

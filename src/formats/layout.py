@@ -1,7 +1,7 @@
 """Where the records of a shard lie: of one stride, so that a batch is one gather, or of any size, one by one."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,6 +17,12 @@ Sample: TypeAlias = dict[str, Value]
 
 Buffer: TypeAlias = NDArray[np.uint8]
 """The bytes of a whole shard, flat; mostly a memory map."""
+
+Mover: TypeAlias = Callable[[Buffer, NDArray[np.int64], int], NDArray[np.uint8]]
+"""Takes a piece of memory, the first byte of each item `[n]` and their size; returns their bytes `[n, size]`."""
+
+WIDE_BYTES = 1024
+"""Size from which an item is worth a mover that costs more a call and less a byte."""
 
 # Records checked at a time: their header lines stay in the cache while one word after another is compared.
 _WINDOW = 1 << 12
@@ -92,9 +98,26 @@ class Layout:
         """
         return {name: self._column(buffer, rows, *plan) for name, plan in self._plans.items()}
 
-    def gather_at(self, memory: Buffer, starts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Copy the payload of records that begin at any bytes `[n]` of a piece of memory; as `gather`."""
-        return {name: self._column_at(memory, starts, *plan) for name, plan in self._plans.items()}
+    def gather_at(
+        self, memory: Buffer, starts: NDArray[np.int64], move: Mover | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Copy the payload of records that begin at any bytes `[n]` of a piece of memory; as `gather`.
+
+        Fields of `WIDE_BYTES` and more go by `move`, where it is given.
+        """
+        columns = {}
+        for name, (place, item, final) in self._plans.items():
+            firsts = starts + place.offset
+            if move is not None and item.itemsize >= WIDE_BYTES:
+                column = move(memory, firsts, item.itemsize).view(item).ravel()
+            elif item.itemsize:
+                # An item at every byte: those that overlap are never taken.
+                column = np.ndarray((len(memory) - item.itemsize + 1,), item, memory, 0, (1,))[firsts]
+            else:
+                columns[name] = np.empty((len(starts), *place.shape), dtype=place.dtype.newbyteorder("="))
+                continue
+            columns[name] = self._finish(column, place, final)
+        return columns
 
     def verify(self, buffer: Buffer, first: int, last: int, *, checksums: bool = False) -> None:
         """Check the structure of records [first, last) and, when asked, their checksums.
@@ -123,15 +146,6 @@ class Layout:
         # `take` is the faster way, but would first copy a whole shard whose items are apart or not aligned.
         column = view.take(rows) if view.flags.c_contiguous and view.flags.aligned else view[rows]
         return self._finish(column, field, final)
-
-    def _column_at(
-        self, memory: Buffer, starts: NDArray[np.int64], field: Field, item: np.dtype[Any], final: np.dtype[Any]
-    ) -> NDArray[Any]:
-        if not item.itemsize:
-            return np.empty((len(starts), *field.shape), dtype=field.dtype.newbyteorder("="))
-        # An item at every byte: those that overlap are never taken.
-        view = np.ndarray((len(memory) - field.offset - item.itemsize + 1,), item, memory, field.offset, (1,))
-        return self._finish(view[starts], field, final)
 
     def _finish(self, column: NDArray[Any], field: Field, final: np.dtype[Any]) -> NDArray[Any]:
         if field.varint:

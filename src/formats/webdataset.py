@@ -95,12 +95,12 @@ def index(buffer: NDArray[np.uint8]) -> TarIndex:
     return samples.index()
 
 
-def decode(key: str, members: Mapping[str, bytes | memoryview]) -> Sample:
+def decode(key: str, members: Mapping[str, bytes | memoryview], room: images.Room | None = None) -> Sample:
     """Decode a sample's members by their extensions.
 
     Images become pixels `[height, width, 3]`, `npy` an array, `cls` and its like an int64 scalar, `txt` text, `json` an
     array when it is a number or an even list of numbers, text when it is a string, otherwise the JSON itself as text.
-    Members of any other extension stay bytes.
+    Members of any other extension stay bytes. `room` says where the pixels of images go.
 
     Raises:
         FormatError: names the sample and the member.
@@ -108,7 +108,7 @@ def decode(key: str, members: Mapping[str, bytes | memoryview]) -> Sample:
     sample: Sample = {KEY: key}
     for extension, data in members.items():
         try:
-            sample[extension] = _decode(extension.rpartition(".")[2], data)
+            sample[extension] = _decode(extension.rpartition(".")[2], data, room)
         except FormatError as error:
             raise FormatError(f"sample {key!r}, member .{extension}: {error}") from error
     return sample
@@ -129,9 +129,9 @@ def encode(sample: Sample) -> bytes:
     return b"".join(tar.encode_member(f"{key}.{name}", _encode(key, name, value)) for name, value in fields)
 
 
-def _decode(kind: str, data: bytes | memoryview) -> Value:
+def _decode(kind: str, data: bytes | memoryview, room: images.Room | None) -> Value:
     if kind in _IMAGES:
-        return images.decode(data)
+        return images.decode(data, room)
     content = bytes(data)
     if kind == "npy":
         return npy.decode(content)

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from ..formats.layout import Mover
 from .folders import ImageFolder
 from .plan import Positions, locate
 from .remote import Part, Remote, Waiting, scatter
@@ -20,7 +21,9 @@ class Dataset:
         self.shards = tuple(shards)
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
-        self._together = one_layout(self.shards) if len(self.shards) > 1 else None
+        self._together = one_layout(self.shards) if self.shards else None
+        self.move: Mover | None = None
+        """How large fields of records of one stride are copied; None: as numpy does."""
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
         """Whether samples come over a network, so that few large requests beat many small ones."""
 
@@ -51,10 +54,11 @@ class Dataset:
         """
         if self.remote:
             return self.request(sample_ids)()
-        if len(self.shards) == 1 or not len(sample_ids):
+        alone = len(self.shards) == 1
+        if not len(sample_ids) or (alone and (self.move is None or self._together is None)):
             return self.shards[0].read(sample_ids, self.bad)
         if self._together is not None:
-            together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad)
+            together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad, self.move)
             if together is not None:
                 return together
         parts = []

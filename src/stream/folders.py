@@ -2,13 +2,13 @@
 
 import threading
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError, FormatError
 from ..formats import images, webdataset
 from ..formats.layout import Sample
+from .canvas import Canvas
 from .files import File, Maps
 from .plan import Positions
 from .shards import BadRecords, Read, found_late, read_samples
@@ -34,13 +34,16 @@ class TarShard:
         view = memoryview(self._maps.map(self._file))  # type: ignore[arg-type]
         index = found_late(self._members, self.name, bad)
 
-        def decode(row: int) -> Sample:
+        numbers, canvas = rows.tolist(), Canvas(len(rows))
+
+        def decode(place: int) -> Sample:
+            row = numbers[place]
             try:
-                return webdataset.decode(index.key(row), index.members(view, row))
+                return webdataset.decode(index.key(row), index.members(view, row), canvas.room(place))
             except FormatError as error:
                 raise FormatError(f"record {row} at byte {index.starts[index.firsts[row]]}: {error}") from error
 
-        return read_samples(rows.tolist(), decode, self.name, self._threads, bad, rows=rows)
+        return read_samples(range(len(rows)), decode, self.name, self._threads, bad, rows=rows, canvas=canvas)
 
     def _members(self) -> webdataset.TarIndex:
         """Find the samples, once.
@@ -95,21 +98,27 @@ class ImageFolder:
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Read and decode images `[n]`: fields `image` `[height, width, 3]` uint8, `label`, `__key__`."""
-        names = [self._files[row].name for row in rows.tolist()]
-        return read_samples(rows.tolist(), self._decode, names, self._threads, bad, rows=rows)
+        numbers, canvas = rows.tolist(), Canvas(len(rows))
+        names = [self._files[row].name for row in numbers]
+
+        def decode(place: int) -> Sample:
+            return self._decode(numbers[place], canvas.room(place))
+
+        return read_samples(range(len(rows)), decode, names, self._threads, bad, rows=rows, canvas=canvas)
 
     def file_of(self, row: int) -> str:
         """Name of an image's file."""
         return self._files[row].name
 
-    def _decode(self, row: int) -> Sample:
+    def _decode(self, row: int, room: images.Room) -> Sample:
         file = self._files[row]
         try:
-            data = file.path.read_bytes()
+            with file.path.open("rb", buffering=0) as handle:
+                data = handle.readall()
         except OSError as error:
             raise FormatError(f"it cannot be read any more: {error.strerror or error}.") from error
-        pixels = images.decode(data)
-        key = Path(file.name).with_suffix("").as_posix()
+        pixels = images.decode(data, room)
+        key = file.name.rpartition(".")[0]
         return {"image": pixels, "label": np.asarray(self.labels[row]), "__key__": key}
 
 

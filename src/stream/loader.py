@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import ConfigError
+from . import wide
 from .dataset import Dataset
 from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
 from .shards import Column, Read
@@ -89,6 +90,7 @@ class StreamingLoader:
                 f"raise 'batch_size' or use fewer ranks."
             )
         dataset = dataset if isinstance(dataset, Dataset) else StreamingDataset(dataset)
+        dataset.move = wide.move
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
         self.rank, self.world = rank, world
         self.window = window or _default_window(dataset, batch_size)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from itertools import chain
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, FormatError
 from ..formats.layout import Index, Layout, Sample
+from .canvas import Canvas
 from .files import File, Maps
 from .plan import Positions
 
@@ -22,6 +24,8 @@ Read: TypeAlias = tuple[Columns, Positions | None]
 _Record = TypeVar("_Record")
 _Found = TypeVar("_Found")
 _CHECKED_BYTES = 1 << 18
+_PIECE = 8
+"""Records that a thread decodes at a time: handing over one by one costs more than a small image."""
 
 
 class Shard(Protocol):
@@ -222,6 +226,7 @@ def read_samples(
     bad: BadRecords,
     *,
     rows: Positions | None = None,
+    canvas: Canvas | None = None,
 ) -> Read:
     """Decode records in order and put their fields into columns.
 
@@ -232,6 +237,7 @@ def read_samples(
         threads: where decoding lets other threads run, as that of images does; for anything else they only cost.
         bad: told of broken records.
         rows: their numbers in the file `[n]`.
+        canvas: what `decode` puts images on.
     """
 
     def attempt(record: _Record) -> Sample | FormatError:
@@ -240,8 +246,13 @@ def read_samples(
         except FormatError as error:
             return error
 
+    def attempt_all(piece: Sequence[_Record]) -> list[Sample | FormatError]:
+        return [attempt(record) for record in piece]
+
+    pieces = [records[start : start + _PIECE] for start in range(0, len(records), _PIECE)]
+    done = chain.from_iterable(threads.map(attempt_all, pieces) if threads else map(attempt_all, pieces))
     samples, kept = [], []
-    for place, result in enumerate(threads.map(attempt, records) if threads else map(attempt, records)):
+    for place, result in enumerate(done):
         if isinstance(result, FormatError):
             name = file if isinstance(file, str) else file[place]
             bad.found(name, result, None if rows is None else int(rows[place]))
@@ -249,11 +260,14 @@ def read_samples(
             samples.append(result)
             kept.append(place)
     name = file if isinstance(file, str) else file[0] if file else ""
-    return collate(samples, name, bad.channel), None if len(kept) == len(records) else np.array(kept, dtype=np.int64)
+    there = None if len(kept) == len(records) else np.array(kept, dtype=np.int64)
+    return collate(samples, name, bad.channel, canvas), there
 
 
-def collate(samples: list[Sample], file: str, channel: str | None = None) -> Columns:
+def collate(samples: list[Sample], file: str, channel: str | None = None, canvas: Canvas | None = None) -> Columns:
     """Put samples into columns: arrays of one shape and type are stacked, everything else becomes a list.
+
+    Images that already stand on one canvas are not copied.
 
     Raises:
         DataError: samples that do not have the same fields.
@@ -268,11 +282,14 @@ def collate(samples: list[Sample], file: str, channel: str | None = None) -> Col
                 f"{where}: one sample has the fields {', '.join(names)}, another {', '.join(sample)}. Expected the "
                 f"same fields in every sample of a channel."
             )
-    return {name: _column([sample[name] for sample in samples]) for name in names}
+    return {name: _column([sample[name] for sample in samples], canvas) for name in names}
 
 
-def _column(values: list[Any]) -> Column:
+def _column(values: list[Any], canvas: Canvas | None) -> Column:
     first = values[0]
+    whole = canvas.column(values) if canvas and isinstance(first, np.ndarray) else None
+    if whole is not None:
+        return whole
     if isinstance(first, (int, float, np.number)):
         return np.asarray(values)
     if isinstance(first, np.ndarray) and all(
