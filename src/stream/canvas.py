@@ -27,9 +27,10 @@ class Canvas:
     def column(self, values: Sequence[Any]) -> Pixels | None:
         """Return the images `[n, height, width, 3]` as one array where each of them is a row of the canvas."""
         places = [self._places.get(id(value), -1) for value in values]
-        if self._pixels is None or -1 in places:
+        if -1 in places or self._pixels is None:
             return None
-        return self._pixels if places == list(range(self._images)) else np.take(self._pixels, places, axis=0)
+        pixels: Pixels = self._pixels if places == list(range(self._images)) else self._pixels[places]
+        return pixels
 
     def _row(self, place: int, shape: _Shape) -> Pixels | None:
         with self._lock:
@@ -38,6 +39,7 @@ class Canvas:
             if place in self._rows or self._pixels.shape[1:] != shape:
                 return None
             # Kept, so that its identity is not given to another object.
-            row = self._rows[place] = self._pixels[place]
+            row: Pixels = self._pixels[place]
+            self._rows[place] = row
             self._places[id(row)] = place
             return row
