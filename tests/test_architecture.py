@@ -56,9 +56,13 @@ DOORS = {
     "train/__main__.py",
     "train/agent.py",
     "train/program.py",
+    "train/script_rank.py",
 }
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
-PARENT_OF_TRAIN = ["__main__", "launch", "supervise", "config", "degrees", "reports"]
+PARENT_OF_TRAIN = [
+    *("__main__", "launch", "supervise", "config", "degrees", "reports"),
+    *("script", "script_failure", "script_rank", "script_requirements", "script_source"),
+]
 # Code whose behaviour shows only in a running job or server.
 TESTED_THROUGH = {
     "formats/rows.py": "formats/test_csv.py",

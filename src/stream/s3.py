@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, PlatformError
 from .plan import Positions
-from .s3_client import RETRY_SECONDS, named, open_store
+from .s3_client import RETRY_SECONDS, SCHEME, named, open_store, parse_uri
 
 Bytes = NDArray[np.uint8]
 
-SCHEME = "s3://"
 PIECE_BYTES = 8 << 20
 """Bytes above which a range is better cut into several, fetched side by side."""
 
@@ -211,18 +210,6 @@ class Pending:
         finally:
             for call in self._calls:
                 call.cancel()
-
-
-def parse_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key, or prefix, of `s3://bucket/key`.
-
-    Raises:
-        ConfigError: the address is of another form.
-    """
-    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-    if not uri.startswith(SCHEME) or not bucket:
-        raise ConfigError(f"{uri!r} is no address in S3. Expected s3://bucket/prefix.")
-    return bucket, key
 
 
 def _is_data(name: str) -> bool:

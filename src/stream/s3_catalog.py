@@ -18,7 +18,8 @@ from ..formats.sniff import Kind
 from . import index
 from .catalog import Host, open_dataset
 from .dataset import Dataset
-from .s3 import Bucket, Object, parse_uri
+from .s3 import Bucket, Object
+from .s3_client import parse_uri
 from .s3_shards import HEAD_BYTES, S3LayoutShard
 from .shards import Shard
 

@@ -23,6 +23,7 @@ from ..errors import ConfigError, DataError, PlatformError
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
+SCHEME = "s3://"
 RETRY_SECONDS = 120.0
 """Total time that one request may take with all its repetitions."""
 STALL_SECONDS = 20.0
@@ -36,6 +37,18 @@ _OWN_CREDENTIALS = (
 )
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT_URL")
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key, or prefix, of `s3://bucket/key`.
+
+    Raises:
+        ConfigError: the address is of another form.
+    """
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket:
+        raise ConfigError(f"{uri!r} is no address in S3. Expected s3://bucket/prefix.")
+    return bucket, key
 
 
 def open_store(bucket: str, environ: Mapping[str, str], retry_seconds: float) -> S3Store:

@@ -10,8 +10,8 @@ from ..contract import machine
 from ..contract.paths import scratch as temporary
 from .catalog import Host, open_dataset
 from .dataset import Dataset
-from .s3 import SCHEME
 from .s3_catalog import open_s3
+from .s3_client import SCHEME
 
 
 class StreamingDataset(Dataset):

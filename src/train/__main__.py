@@ -18,10 +18,13 @@ import click
 from ..contract import logs, machine, outcome
 from ..contract.job import TrainingJob, read_training_job
 from ..contract.paths import Paths, scratch
-from ..errors import ConfigError, TwofoldError
+from ..errors import TwofoldError
 from . import reports
-from .config import TrainingConfig, read_config
-from .launch import STOP_TIMEOUT_S, plan_launch, processes_per_host, wait_for_hosts
+from .config import read_config
+from .launch import STOP_TIMEOUT_S, Launch, plan_launch, processes_per_host, wait_for_hosts
+from .script import find_entry, plan_script
+from .script_requirements import install
+from .script_source import bring_code
 from .supervise import supervise
 
 log = logging.getLogger("twofold.train")
@@ -48,14 +51,10 @@ def run(environ: Mapping[str, str]) -> int:
 
 
 def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
-    _refuse_script_mode(job)
-    config = read_config(job.hyperparameters.user)
-    cpus, gpus = machine.cpus(), machine.gpu_count(environ)
-    _announce(job, config, cpus, gpus)
-    wait_for_hosts(job.cluster.hosts if job.cluster.size > 1 else [])
+    plan = _plan_script if job.program else _plan_model
     with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
-        launch = plan_launch(job, config, environ, cpus=cpus, gpus=gpus, directory=Path(directory))
-        ending = supervise(launch.argv, launch.environ, stop_timeout_s=STOP_TIMEOUT_S)
+        launch = plan(job, environ, Path(directory))
+        ending = supervise(launch.argv, launch.environ, stop_timeout_s=STOP_TIMEOUT_S, has_ranks=launch.has_ranks)
         if ending.returncode == 0:
             return 0
         report = reports.first(Path(directory))
@@ -70,16 +69,31 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
     return report.exit_code if report else code
 
 
-def _refuse_script_mode(job: TrainingJob) -> None:
-    """Say that a script was sent which nobody would run."""
-    if job.program:
-        raise ConfigError(
-            f"This job brings a script of its own (sagemaker_program={job.program!r}), and this version trains "
-            f"built-in models only. Leave out entry_point and source_dir, or name a command by ContainerEntrypoint."
-        )
+def _plan_model(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Launch:
+    """Plan to train a model, built-in or the user's own, with our loop."""
+    config = read_config(job.hyperparameters.user)
+    cpus, gpus = machine.cpus(), machine.gpu_count(environ)
+    _announce(job, config.processes_per_host, cpus, gpus)
+    log.info("hyperparameters: %s", " ".join(f"{name}={value}" for name, value in config.model_dump().items()))
+    wait_for_hosts(job.cluster.hosts if job.cluster.size > 1 else [])
+    return plan_launch(job, config, environ, cpus=cpus, gpus=gpus, directory=directory)
 
 
-def _announce(job: TrainingJob, config: TrainingConfig, cpus: int, gpus: int) -> None:
+def _plan_script(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Launch:
+    """Plan to run the user's own script, once its code and what it requires are here."""
+    cpus, gpus = machine.cpus(), machine.gpu_count(environ)
+    _announce(job, 0, cpus, gpus)
+    folder = bring_code(job, environ, directory)
+    entry = find_entry(folder, job.program or "")
+    package = "-m" in entry
+    environ = {**environ, **install(folder, environ, directory, package=package)}
+    wait_for_hosts(job.cluster.hosts if job.cluster.size > 1 else [])
+    launch = plan_script(job, environ, folder, entry, cpus=cpus, gpus=gpus, directory=directory)
+    log.info("script %s in %s", job.program, folder)
+    return launch
+
+
+def _announce(job: TrainingJob, processes: int, cpus: int, gpus: int) -> None:
     cluster = job.cluster
     log.info(
         "job %s: host %s (%d of %d), %d processes a host, %d CPUs, %d GPUs",
@@ -87,13 +101,12 @@ def _announce(job: TrainingJob, config: TrainingConfig, cpus: int, gpus: int) ->
         cluster.current_host,
         cluster.rank + 1,
         cluster.size,
-        processes_per_host(job, config, gpus),
+        processes_per_host(job, processes, gpus),
         cpus,
         gpus,
     )
     for channel in job.channels.values():
         log.info("channel %s: %s mode, %s", channel.name, channel.mode, channel.path)
-    log.info("hyperparameters: %s", " ".join(f"{name}={value}" for name, value in config.model_dump().items()))
 
 
 @click.command(name="train")

@@ -35,12 +35,14 @@ class Launch:
 
     argv: list[str]
     environ: dict[str, str]
+    has_ranks: bool = True
+    """Whether it starts ranks, which signals go to in its place."""
 
 
-def processes_per_host(job: TrainingJob, config: TrainingConfig, gpus: int) -> int:
+def processes_per_host(job: TrainingJob, asked: int, gpus: int) -> int:
     """Ranks on each host: as asked for, else one for each GPU, else one."""
     of_toolkit = job.hyperparameters.framework.get(_PROCESSES_OF_TOOLKIT)
-    return config.processes_per_host or (of_toolkit if isinstance(of_toolkit, int) else 0) or gpus or 1
+    return asked or (of_toolkit if isinstance(of_toolkit, int) else 0) or gpus or 1
 
 
 def plan_launch(
@@ -51,25 +53,33 @@ def plan_launch(
     Raises:
         ConfigError: the ranks cannot share the work as asked; see `choose_degrees`.
     """
-    processes = processes_per_host(job, config, gpus)
+    processes = processes_per_host(job, config.processes_per_host, gpus)
     world = processes * job.cluster.size
     choose_degrees(config, world, processes)
+    command = ["-m", "twofold.train.program"]
+    return torchrun(job.cluster, command, environ, processes=processes, cpus=cpus, directory=directory)
+
+
+def torchrun(
+    cluster: Cluster, command: Sequence[str], environ: Mapping[str, str], *, processes: int, cpus: int, directory: Path
+) -> Launch:
+    """Describe a torchrun of this host that runs a command, a file or `-m MODULE`, as every rank."""
     argv = [
         sys.executable,
         "-P",
         "-m",
         "twofold.train.agent",
         f"--nproc-per-node={processes}",
-        *_rendezvous(job.cluster, environ.get("MASTER_PORT") or str(MASTER_PORT)),
+        *_rendezvous(cluster, environ.get("MASTER_PORT") or str(MASTER_PORT)),
     ]
     return Launch(
-        argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", "-m", "twofold.train.program"],
+        argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", *command],
         environ={
             **environ,
             "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(max(1, cpus // processes)),
             # A file called torch.py in the working directory must not be taken for torch.
             "PYTHONSAFEPATH": "1",
-            **_interface(job.cluster),
+            **_interface(cluster),
             SCRATCH_VARIABLE: str(directory),
         },
     )

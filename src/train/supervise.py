@@ -33,8 +33,10 @@ class Ending:
     """Whether it had not stopped in time and was killed."""
 
 
-def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s: float) -> Ending:
-    """Run a torchrun agent to its end; SIGTERM and SIGINT go straight to its ranks.
+def supervise(
+    argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s: float, has_ranks: bool = True
+) -> Ending:
+    """Run a torchrun agent to its end; SIGTERM and SIGINT go straight to its ranks, or to a child that has none.
 
     Ranks that are told to stop save and leave with exit code 0, so the agent above them ends as in a good run. What is
     still there `stop_timeout_s` after the signal is killed, and so is every process that the agent leaves behind.
@@ -49,7 +51,7 @@ def supervise(argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s
             for number in _pending(wakeup):
                 if number in _STOP_SIGNALS and deadline is None:
                     deadline = time.monotonic() + stop_timeout_s
-                    _stop(child.pid, signal.Signals(number))
+                    _stop(children(child.pid) if has_ranks else [], child.pid, signal.Signals(number))
             if deadline is not None and time.monotonic() > deadline and not killed:
                 log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
                 killed = True
@@ -85,11 +87,10 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def _stop(agent: int, number: signal.Signals) -> None:
-    """Tell the ranks to stop, or the agent where it has not started any yet."""
-    ranks = children(agent)
-    log.info("%s: telling %d ranks to save and leave", number.name, len(ranks))
-    for pid in ranks or [agent]:
+def _stop(ranks: list[int], child: int, number: signal.Signals) -> None:
+    """Tell the ranks to stop, or the child where it has none, or has not started any yet."""
+    log.info("%s: telling %d ranks to save and leave", number.name, len(ranks) or 1)
+    for pid in ranks or [child]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
 

@@ -21,9 +21,9 @@ from twofold.formats import aialgs
 from twofold.stream.catalog import Host
 from twofold.stream.dataset import Dataset
 from twofold.stream.loader import StreamingLoader
-from twofold.stream.s3 import PIECE_BYTES, Bucket, Object, parse_uri
+from twofold.stream.s3 import PIECE_BYTES, Bucket, Object
 from twofold.stream.s3_catalog import open_s3
-from twofold.stream.s3_client import open_store
+from twofold.stream.s3_client import open_store, parse_uri
 from twofold.stream.s3_shards import GAP_BYTES, S3IndexedShard, S3LayoutShard
 from twofold.stream.shards import BadRecords
 

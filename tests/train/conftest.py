@@ -1,7 +1,10 @@
 """Small data with something to learn in it, and a rank that runs in this process."""
 
+import base64
 import contextlib
+import hashlib
 import resource
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,3 +140,26 @@ def files_of_at_most():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+@pytest.fixture(scope="session")
+def make_wheel():
+    """make_wheel(folder, name="tinywheel", version="1.0")."""
+
+    def make(folder, name="tinywheel", version="1.0"):
+        """Write a wheel with one module that holds its version."""
+        info = f"{name}-{version}.dist-info"
+        files = {
+            f"{name}.py": f"VERSION = {version!r}\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        record = ""
+        for path, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{path},sha256={digest},{len(text)}\n"
+        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+            for path, text in {**files, f"{info}/RECORD": record + f"{info}/RECORD,,\n"}.items():
+                wheel.writestr(path, text)
+
+    return make

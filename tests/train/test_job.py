@@ -179,7 +179,6 @@ def test_a_fault_that_one_rank_finds_is_the_cause_for_all(make_tree, run_verb, f
         ({"epoch": 3}, "configuration: Unknown hyperparameter 'epoch'. Did you mean 'epochs'?"),
         ({"epochs": "many"}, "configuration: Hyperparameter 'epochs' is 'many'."),
         ({"batch_size": 1, "processes_per_host": 2}, "configuration: batch_size is 1, over 2 ranks"),
-        ({"sagemaker_program": "train.py"}, "configuration: This job brings a script of its own"),
         ({"sagemaker_container_log_level": "loud"}, "configuration: hyperparameter sagemaker_container_log_level"),
     ],
 )

@@ -33,7 +33,7 @@ def launch(cluster=None, *, cpus=4, gpus=0, environ=None, **settings):
 )
 def test_processes_are_as_asked_for_else_one_a_gpu(asked, of_toolkit, gpus, expected):
     framework = {} if of_toolkit is None else {"sagemaker_mpi_num_of_processes_per_host": of_toolkit}
-    assert processes_per_host(job(**framework), TrainingConfig(processes_per_host=asked), gpus) == expected
+    assert processes_per_host(job(**framework), asked, gpus) == expected
 
 
 def test_one_host_meets_on_loopback_at_any_free_port():

@@ -1,0 +1,173 @@
+"""One process of a script, as torchrun or `train` starts it: output, signals, endings."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from twofold.train.script_rank import Relay
+
+DEADLINE = 60
+
+
+@pytest.fixture
+def relay(tmp_path):
+    """A relay and what it has written since it was last asked."""
+    path = tmp_path / "relayed"
+    with path.open("wb") as target, path.open("rb") as reader:
+        yield lambda prefix="": Relay(target.fileno(), prefix), lambda: reader.read().decode()
+
+
+def test_lines_are_whole_whatever_the_pieces(relay):
+    make, written = relay
+    copy = make("[rank 1] ")
+    for piece in (b"first\nsec", b"ond\r", b"\n\nla", b"st"):
+        copy.feed(piece)
+    assert written() == "[rank 1] first\n[rank 1] second\n[rank 1] \n"
+    copy.close()
+    assert written() == "[rank 1] last\n"
+    assert list(copy.tail) == ["first", "second", "", "last"]
+
+
+@pytest.mark.parametrize("form", ["\r{}", "{}\r"], ids=["before", "after"])
+def test_a_bar_drawn_a_thousand_times_is_two_lines(relay, form):
+    make, written = relay
+    copy = make()
+    for number in range(1000):
+        copy.feed(form.format(f"{number / 10:.1f}%").encode())
+    copy.feed(b"\nepoch 1\n")
+    assert written() == "0.0%\n99.9%\nepoch 1\n"
+
+
+def test_a_line_without_end_does_not_fill_the_memory(relay):
+    make, written = relay
+    copy = make()
+    copy.feed(b"x" * 66_000)
+    assert len(written()) == 66_001
+
+
+class Script:
+    """A `script_rank` that runs."""
+
+    def __init__(self, folder, source, name="train.py", **environ):
+        (folder / name).write_text(source)
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir()
+        self.output = folder / "output.log"
+        command = [sys.executable if name.endswith(".py") else "bash", name]
+        with self.output.open("wb") as sink:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "twofold.train.script_rank", folder, *command],
+                env={**os.environ, "TWOFOLD_SCRATCH": str(self.scratch), "SM_USER_ENTRY_POINT": name, **environ},
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+            )
+
+    def wait_for(self, text):
+        end = time.monotonic() + DEADLINE
+        while text not in self.output.read_text():
+            assert time.monotonic() < end, self.output.read_text()
+            time.sleep(0.01)
+
+    def ending(self):
+        return self.process.wait(DEADLINE)
+
+    @property
+    def reports(self):
+        return [json.loads(path.read_text()) for path in self.scratch.glob("*.json")]
+
+
+@pytest.fixture
+def script(tmp_path):
+    started = []
+
+    def start(source, **options):
+        started.append(Script(tmp_path, source, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def test_a_good_script_leaves_no_report(script):
+    run = script("import os, sys\nprint(os.getcwd(), sys.argv, os.environ.get('TWOFOLD_SCRATCH'))\n")
+    assert run.ending() == 0
+    assert run.output.read_text() == f"{run.scratch.parent} ['train.py'] None\n"
+    assert run.reports == []
+
+
+@pytest.mark.parametrize(
+    ("source", "ending", "code", "text"),
+    [
+        ("raise ValueError('boom')\n", 1, 1, "user: ValueError: boom (at "),
+        ("import sys\nsys.exit(7)\n", 7, 7, "user: train.py ended with exit code 7"),
+        ("import os\nos.kill(os.getpid(), 9)\n", -9, 137, "platform: train.py was killed by SIGKILL"),
+    ],
+)
+def test_it_ends_as_the_script_and_says_why(script, source, ending, code, text):
+    run = script(source, RANK="3", WORLD_SIZE="4")
+    assert run.ending() == ending
+    (report,) = run.reports
+    assert report["source"] == "rank 3"
+    assert report["exit_code"] == code
+    assert report["message"].startswith(text)
+
+
+SAVES = """
+import signal, sys
+def save(*_):
+    print("saved", flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+while True: signal.pause()
+"""
+
+
+def test_a_stop_reaches_the_script_and_is_no_failure(script):
+    run = script(SAVES)
+    run.wait_for("ready")
+    run.process.send_signal(signal.SIGTERM)
+    assert run.ending() == 5
+    assert "saved" in run.output.read_text()
+    assert run.reports == []
+
+
+def test_a_stop_reaches_what_a_shell_script_has_started(script):
+    run = script(f"'{sys.executable}' -c '{SAVES}'\necho code $?\n", name="train.sh")
+    run.wait_for("ready")
+    run.process.send_signal(signal.SIGTERM)
+    run.ending()
+    assert "saved" in run.output.read_text()
+
+
+def test_a_script_that_does_not_listen_ends_by_the_signal(script):
+    run = script("import signal\nprint('ready', flush=True)\nwhile True: signal.pause()\n")
+    run.wait_for("ready")
+    run.process.send_signal(signal.SIGTERM)
+    assert run.ending() == -signal.SIGTERM
+    assert run.reports == []
+
+
+def test_what_holds_the_output_open_is_not_waited_for(script):
+    source = (
+        "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\nprint('x')\n"
+    )
+    started = time.monotonic()
+    run = script(source)
+    assert run.ending() == 0
+    assert run.output.read_text() == "x\n"
+    assert time.monotonic() - started < 50
+
+
+def test_a_command_that_is_not_there_is_a_failure(script, monkeypatch):
+    run = script("exit 0\n", name="train.sh", PATH="/nowhere")
+    assert run.ending() == 126
+    assert "train.sh cannot be started" in run.reports[0]["message"]
