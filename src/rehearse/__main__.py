@@ -1,5 +1,7 @@
 """Entry point of `twofold rehearse`."""
 
+import http.client
+import json
 import logging
 import os
 import signal
@@ -18,7 +20,7 @@ DEFAULT_PORT = 8055
 log = logging.getLogger("twofold.rehearse")
 
 
-@click.command(name="rehearse")
+@click.group(name="rehearse", invoke_without_command=True)
 @click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port of 127.0.0.1; 0 takes any that is free.")
 @click.option(
     "--backend",
@@ -38,11 +40,16 @@ log = logging.getLogger("twofold.rehearse")
     type=float,
     help="Seconds from SIGTERM to SIGKILL.  [default: the platform's 120 for training, 30 for serving]",
 )
-def main(port: int, backend: str, state: Path | None, region: str, grace: float | None) -> None:
+@click.pass_context
+def main(
+    context: click.Context, *, port: int, backend: str, state: Path | None, region: str, grace: float | None
+) -> None:
     """Run a local SageMaker that runs what is created: point AWS_ENDPOINT_URL at it.
 
     Answers on 127.0.0.1 only, asks nobody for credentials, and ends everything that it started when it is stopped.
     """
+    if context.invoked_subcommand is not None:
+        return
     logs.configure(logging.INFO)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     stop = threading.Event()
@@ -53,6 +60,36 @@ def main(port: int, backend: str, state: Path | None, region: str, grace: float 
     except TwofoldError as error:
         click.echo(f"rehearse: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["reclaim", "kill"]))
+@click.argument("name")
+@click.option("--host", default=1, show_default=True, help="Which host of a training job, counted from 1.")
+@click.option("--address", default=f"http://127.0.0.1:{DEFAULT_PORT}", show_default=True, help="Where it rehearses.")
+def fault(kind: str, name: str, host: int, address: str) -> None:
+    """Reclaim the spot instances of a training job, or kill one of its hosts or a container of an endpoint."""
+    scheme, _, place = address.partition("://")
+    if scheme != "http":
+        raise click.UsageError(f"--address is {address!r}, expected http://127.0.0.1:PORT.")
+    connection = http.client.HTTPConnection(place.rstrip("/"), timeout=30)
+    try:
+        connection.request("POST", "/_rehearsal/faults", json.dumps({"fault": kind, "name": name, "host": host}))
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    except OSError as error:
+        raise click.ClickException(f"No rehearsal answers on {address}: {error}.") from error
+    if answer.status != 200:
+        raise click.ClickException(text)
+    click.echo(text)
+
+
+@main.command()
+def fidelity() -> None:
+    """Print the page that says how a rehearsal differs from AWS."""
+    from .fidelity import page  # noqa: PLC0415
+
+    click.echo(page(), nl=False)
 
 
 def rehearse(

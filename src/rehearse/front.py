@@ -9,7 +9,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.wrappers import Request, Response
 
 from ..errors import ApiError
-from . import control
+from . import control, faults, invoke
 from .context import Context
 
 if TYPE_CHECKING:
@@ -27,6 +27,18 @@ OF_MOTO = {
     "sts": "who am I, assumed roles",
 }
 """Services that moto answers, by the name in a request's signature."""
+RUNTIME = {
+    "InvokeEndpoint": (
+        "weights, TargetVariant, 60 s, 25 MB (4 MB serverless), headers, ModelError, metrics, data capture",
+        "no TargetModel, TargetContainerHostname, inference components, explanations; sessions are not sticky",
+    ),
+    "InvokeEndpointWithResponseStream": ("event-stream framing, parts as they come, 8 minutes", "not captured"),
+    "InvokeEndpointAsync": (
+        "S3 or inline input, result and failure objects, SNS notices, time-out, time to live, concurrency",
+        "no S3OutputPathExtension or Filename; no backlog metrics; what waits is lost when the rehearsal ends",
+    ),
+}
+"""Operations of the runtime API: what is as on AWS, and what differs."""
 _SCOPE = re.compile(r"Credential=[^/,]+/\d{8}/[^/,]+/([^/,]+)/aws4_request")
 
 
@@ -41,6 +53,8 @@ class Front:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request of any service."""
         service = _service(environ)
+        if environ.get("PATH_INFO") == faults.PATH and self.context is not None:
+            return faults.answer(self.context, Request(environ))(environ, start_response)
         if service in OF_MOTO:
             found: Iterable[bytes] = self._moto(environ, start_response)
             return found
@@ -51,6 +65,8 @@ class Front:
             return control.refusal(ApiError("The rehearsal is starting.", code="ServiceUnavailable", status=503))
         if service == "sagemaker" and request.headers.get("X-Amz-Target", "").startswith(control.PREFIX):
             return control.answer(self.context, request)
+        if service == "sagemaker" and request.path.startswith("/endpoints/"):
+            return invoke.answer(self.context, request)
         return control.refusal(
             ApiError(
                 f"{request.method} {request.path} of the service {service!r} is not rehearsed. Rehearsed are sagemaker "

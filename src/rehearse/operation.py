@@ -9,7 +9,9 @@ from .store import Document
 
 PAGING = "NextToken MaxResults SortBy SortOrder"
 """Fields of every List operation."""
-FILTERS = f"{PAGING} NameContains CreationTimeAfter CreationTimeBefore LastModifiedTimeAfter LastModifiedTimeBefore"
+CREATED = f"{PAGING} NameContains CreationTimeAfter CreationTimeBefore"
+"""Fields of those on what never changes."""
+FILTERS = f"{CREATED} LastModifiedTimeAfter LastModifiedTimeBefore"
 """Fields of most."""
 
 

@@ -1,7 +1,7 @@
 """The operations of SageMaker that are rehearsed. Whatever is not in this table is refused."""
 
-from . import training
-from .operation import FILTERS, Operation
+from . import endpoints, tags, training
+from .operation import CREATED, FILTERS, Operation
 
 TRAINING = {
     "CreateTrainingJob": Operation(
@@ -38,5 +38,90 @@ TRAINING = {
     "DeleteTrainingJob": Operation(call=training.delete, does="TrainingJobName", same="refused while the job runs"),
 }
 
-TABLE: dict[str, Operation] = {**TRAINING}
+_CONTAINER = (
+    "Image Mode ModelDataUrl Environment ModelPackageName ModelDataSource.S3DataSource.S3Uri "
+    "ModelDataSource.S3DataSource.S3DataType ModelDataSource.S3DataSource.CompressionType"
+)
+_VARIANT = (
+    "VariantName ModelName InitialInstanceCount InstanceType InitialVariantWeight ServerlessConfig.MemorySizeInMB "
+    "ServerlessConfig.MaxConcurrency ContainerStartupHealthCheckTimeoutInSeconds"
+)
+
+
+def _each(prefix: str, fields: str) -> str:
+    """Fields below a prefix."""
+    return " ".join(f"{prefix}.{field}" for field in fields.split())
+
+
+SERVING = {
+    "CreateModel": Operation(
+        call=endpoints.create_model,
+        does="ModelName EnableNetworkIsolation Tags "
+        + _each("PrimaryContainer", _CONTAINER)
+        + " "
+        + _each("Containers", _CONTAINER),
+        keeps="ExecutionRoleArn VpcConfig PrimaryContainer.ContainerHostname Containers.ContainerHostname",
+        same="archives, prefixes and single files in /opt/ml/model, packages of the registry",
+        differs="one container: no serial pipeline, direct mode or multi-model",
+    ),
+    "DescribeModel": Operation(call=endpoints.describe_model, does="ModelName", same="every field"),
+    "ListModels": Operation(call=endpoints.list_models, does=CREATED, same="filters, order, pages"),
+    "DeleteModel": Operation(call=endpoints.delete_model, does="ModelName", same="endpoints that run go on"),
+    "CreateEndpointConfig": Operation(
+        call=endpoints.create_config,
+        does="EndpointConfigName Tags DataCaptureConfig.EnableCapture DataCaptureConfig.InitialSamplingPercentage "
+        "DataCaptureConfig.DestinationS3Uri DataCaptureConfig.CaptureOptions "
+        "DataCaptureConfig.CaptureContentTypeHeader "
+        "AsyncInferenceConfig.ClientConfig AsyncInferenceConfig.OutputConfig.S3OutputPath "
+        "AsyncInferenceConfig.OutputConfig.S3FailurePath "
+        "AsyncInferenceConfig.OutputConfig.NotificationConfig.SuccessTopic "
+        "AsyncInferenceConfig.OutputConfig.NotificationConfig.ErrorTopic " + _each("ProductionVariants", _VARIANT),
+        keeps="KmsKeyId ExecutionRoleArn VpcConfig DataCaptureConfig.KmsKeyId "
+        "AsyncInferenceConfig.OutputConfig.KmsKeyId "
+        "ProductionVariants.VolumeSizeInGB ProductionVariants.InferenceAmiVersion "
+        "ProductionVariants.ModelDataDownloadTimeoutInSeconds",
+        same="variants and weights, data capture, asynchronous and serverless settings",
+        differs="no shadow variants, inference components, managed scaling or explainer",
+    ),
+    "DescribeEndpointConfig": Operation(call=endpoints.describe_config, does="EndpointConfigName", same="every field"),
+    "ListEndpointConfigs": Operation(call=endpoints.list_configs, does=CREATED, same="filters, order, pages"),
+    "DeleteEndpointConfig": Operation(
+        call=endpoints.delete_config, does="EndpointConfigName", same="endpoints that run go on"
+    ),
+    "CreateEndpoint": Operation(
+        call=endpoints.create,
+        does="EndpointName EndpointConfigName Tags",
+        same="in service when every container has answered /ping with 200; a dead container is started again; logs, "
+        "CloudWatch metrics, data capture",
+        differs="given up after three deaths before health, not after eight minutes; a serverless endpoint ends idle "
+        "containers after a minute, and answers 503 beyond MaxConcurrency",
+    ),
+    "DescribeEndpoint": Operation(call=endpoints.describe, does="EndpointName", same="every field"),
+    "ListEndpoints": Operation(call=endpoints.list_all, does=f"{FILTERS} StatusEquals", same="filters, order, pages"),
+    "UpdateEndpoint": Operation(
+        call=endpoints.update,
+        does="EndpointName EndpointConfigName",
+        same="new fleet, healthy, switch, old one drained; the old one serves on when the new is not healthy",
+        differs="all at once: no canary, linear or rolling deployment, no alarms",
+    ),
+    "UpdateEndpointWeightsAndCapacities": Operation(
+        call=endpoints.update_weights,
+        does="EndpointName DesiredWeightsAndCapacities.VariantName DesiredWeightsAndCapacities.DesiredWeight "
+        "DesiredWeightsAndCapacities.DesiredInstanceCount",
+        same="weights at once, instances started or drained",
+    ),
+    "DeleteEndpoint": Operation(
+        call=endpoints.delete, does="EndpointName", same="Deleting until the containers have ended"
+    ),
+}
+
+TAGS = {
+    "AddTags": Operation(call=tags.add, does="ResourceArn Tags", same="tags of every rehearsed resource"),
+    "ListTags": Operation(
+        call=tags.list_all, does="ResourceArn NextToken MaxResults", same="tags", differs="always one page"
+    ),
+    "DeleteTags": Operation(call=tags.delete, does="ResourceArn TagKeys", same="by key"),
+}
+
+TABLE: dict[str, Operation] = {**TRAINING, **SERVING, **TAGS}
 """By the name of the operation."""

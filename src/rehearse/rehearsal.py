@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from ..errors import ConfigError
-from . import training
+from . import endpoints, training
 from .aws import connect
 from .backend import Backend
 from .context import Context
@@ -80,6 +80,7 @@ def rehearsal(
         thread.start()
         try:
             training.recover(context)
+            endpoints.recover(context)
             front.context = context
             yield context
         finally:

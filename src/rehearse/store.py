@@ -14,6 +14,9 @@ from ..errors import ApiError
 Document = dict[str, Any]
 
 NAMES = {
+    "Endpoint": "EndpointName",
+    "EndpointConfig": "EndpointConfigName",
+    "Model": "ModelName",
     "TrainingJob": "TrainingJobName",
 }
 """Kinds of resources, and the field that holds each one's name."""

@@ -6,13 +6,14 @@ Starting -> Downloading -> Training -> Uploading -> Completed
 """
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Sequence
 
 from ..contract.outcome import FAILURE_CHARACTERS
 from ..contract.paths import Paths
-from ..errors import TwofoldError
+from ..errors import ApiError, TwofoldError
 from . import trees
 from .backend import Group, Instance, Spec, end
 from .channels import Pipe, copy, share, sources
@@ -38,6 +39,7 @@ class TrainingRun:
         self._wake = threading.Event()
         self._scraper = Scraper(self._job["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._sent = 0
+        self._instances: list[Instance] = []
         self._streams: list[Stream] = []
         self._uploads: list[Upload] = []
         self._pipes: list[Pipe] = []
@@ -57,6 +59,17 @@ class TrainingRun:
                 self._cause = cause
         self._wake.set()
         return heard
+
+    def kill(self, host: int) -> None:
+        """Kill everything on one of the hosts, counted from 1, as a machine's failure would.
+
+        Raises:
+            ApiError: it has no such host, or does not run yet.
+        """
+        instances = self._instances
+        if not 1 <= host <= len(instances):
+            raise ApiError(f"{len(instances)} hosts run, there is no host {host}.", code="ValidationException")
+        instances[host - 1].signal(signal.SIGKILL)
 
     @property
     def metrics(self) -> list[Document]:
@@ -97,11 +110,12 @@ class TrainingRun:
             if self._cause is None:
                 self._secondary("Training", "Training image download completed. Training in progress.")
                 self._since = time.monotonic()
-                instances = self._start(group)
+                instances = self._instances = self._start(group)
                 codes = self._watch(instances)
                 self._trained_s, self._since = self._trained_s + time.monotonic() - self._since, None
         finally:
             end(instances, 0)
+            self._instances = []
             for instance in instances:
                 instance.close()
             for pipe in self._pipes:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import time
 
@@ -250,3 +252,69 @@ def test_a_running_job_is_not_deleted(shared):
         shared.sagemaker.delete_training_job(TrainingJobName=name)
     shared.sagemaker.stop_training_job(TrainingJobName=name)
     ended(shared, name)
+
+
+def test_a_reclaimed_spot_job_goes_on_from_its_checkpoint(shared):
+    """Twice; the script counts its starts in its checkpoint, and ends by itself at the third."""
+    bucket, name = shared.bucket(), f"job-{next(NUMBERS)}"
+    script = (
+        PREPARE
+        + """
+counter = base / "checkpoints/starts"
+starts = int(counter.read_text()) + 1 if counter.exists() else 1
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+counter.write_text(str(starts))
+print(f"start {starts}", flush=True)
+if starts < 3: time.sleep(500)
+(base / "model/starts").write_text(str(starts))
+"""
+    )
+    shared.sagemaker.create_training_job(
+        **job_request(
+            shared,
+            bucket,
+            name,
+            script,
+            EnableManagedSpotTraining=True,
+            StoppingCondition={"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
+            CheckpointConfig={"S3Uri": f"s3://{bucket}/spot/"},
+        )
+    )
+    for start in (1, 2):
+        until(lambda start=start: said(shared, name, f"start {start}"), f"start {start}")
+        assert "reclaimed the instances" in fault(shared, "reclaim", name)
+    job = ended(shared, name)
+    assert job["TrainingJobStatus"] == "Completed", job["FailureReason"]
+    assert unpacked(shared.read(job["ModelArtifacts"]["S3ModelArtifacts"])) == {"starts": "3"}
+    statuses = [step["Status"] for step in job["SecondaryStatusTransitions"]]
+    assert statuses[1:] == ["Starting", "Downloading", "Training", "Interrupted"] * 2 + [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
+
+
+def test_faults_hit_one_host_and_only_what_can_have_them(shared):
+    name = f"job-{next(NUMBERS)}"
+    script = "import time; print('ready', flush=True); time.sleep(500)"
+    shared.sagemaker.create_training_job(**job_request(shared, shared.bucket(), name, script, hosts=2))
+    until(lambda: said(shared, name, "ready"), "it runs")
+    assert "has no spot instances" in fault(shared, "reclaim", name, expect=1)
+    assert "there is no host 3" in fault(shared, "kill", name, "--host", "3", expect=1)
+    fault(shared, "kill", name, "--host", "2")
+    assert ended(shared, name)["FailureReason"] == "AlgorithmError: , exit code: 137"
+    assert "No training job or endpoint" in fault(shared, "kill", "nothing", expect=1)
+
+
+def fault(rehearsal, *arguments, expect=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "twofold", "rehearse", "fault", *arguments, "--address", rehearsal.address],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
