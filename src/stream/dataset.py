@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 
 from ..formats.layout import Mover
-from .folders import ImageFolder
+from .files import MAX_OPEN
+from .folders import ImageFolder, TarShard, read_archives
 from .plan import Positions, locate
 from .remote import Part, Remote, Waiting, scatter
 from .shards import BadRecords, Read, Shard, join
@@ -22,6 +23,8 @@ class Dataset:
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
         self._together = one_layout(self.shards) if self.shards else None
+        archives = tuple(shard for shard in self.shards if isinstance(shard, TarShard))
+        self._archives = archives if len(archives) == len(self.shards) else None
         self.move: Mover | None = None
         """How large fields of records of one stride are copied; None: as numpy does."""
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
@@ -61,6 +64,8 @@ class Dataset:
             together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad, self.move)
             if together is not None:
                 return together
+        if self._archives is not None and len(self._archives) <= MAX_OPEN:
+            return read_archives(self._archives, *locate(self.sizes, sample_ids), self.bad)
         parts = []
         for number, places, rows in self._by_shard(sample_ids):
             columns, kept = self.shards[number].read(rows, self.bad)

@@ -1,6 +1,7 @@
 """Shards whose samples are several files or members: WebDataset archives and folders of class-named images."""
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -21,8 +22,8 @@ class TarShard:
 
     def __init__(self, file: File, maps: Maps, threads: Executor | None, records: int | None = None) -> None:
         """Take an archive; where its number of samples is known, it is not touched before its first use."""
-        self.name = file.name
-        self._file, self._maps, self._threads = file, maps, threads
+        self.name, self.threads = file.name, threads
+        self._file, self._maps = file, maps
         self._lock = threading.Lock()
         self._index: webdataset.TarIndex | None = None
         known = self._members() if records is None else None
@@ -31,19 +32,24 @@ class TarShard:
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Decode samples `[n]`."""
+        return read_archives([self], np.zeros(len(rows), dtype=np.int64), rows, bad)
+
+    def opened(self, bad: BadRecords) -> Callable[[int, images.Room], Sample]:
+        """Return what decodes a sample by its number.
+
+        Raises:
+            DataError: no sound archive.
+        """
         view = memoryview(self._maps.map(self._file))  # type: ignore[arg-type]
         index = found_late(self._members, self.name, bad)
 
-        numbers, canvas = rows.tolist(), Canvas(len(rows))
-
-        def decode(place: int) -> Sample:
-            row = numbers[place]
+        def decode(row: int, room: images.Room) -> Sample:
             try:
-                return webdataset.decode(index.key(row), index.members(view, row), canvas.room(place))
+                return webdataset.decode(index.key(row), index.members(view, row), room)
             except FormatError as error:
                 raise FormatError(f"record {row} at byte {index.starts[index.firsts[row]]}: {error}") from error
 
-        return read_samples(range(len(rows)), decode, self.name, self._threads, bad, rows=rows, canvas=canvas)
+        return decode
 
     def _members(self) -> webdataset.TarIndex:
         """Find the samples, once.
@@ -55,6 +61,21 @@ class TarShard:
             if self._index is None:
                 self._index = webdataset.index(self._maps.map(self._file))
             return self._index
+
+
+def read_archives(shards: Sequence[TarShard], numbers: Positions, rows: Positions, bad: BadRecords) -> Read:
+    """Decode samples `[n]` of several archives, all of them at once, by shard number and row."""
+    decoders: dict[int, Callable[[int, images.Room], Sample]] = {
+        number: shards[number].opened(bad) for number in np.unique(numbers).tolist()
+    }
+    places, canvas = list(zip(numbers.tolist(), rows.tolist(), strict=True)), Canvas(len(rows))
+
+    def decode(place: int) -> Sample:
+        number, row = places[place]
+        return decoders[number](row, canvas.room(place))
+
+    names = [shards[number].name for number, _ in places]
+    return read_samples(range(len(rows)), decode, names, shards[0].threads, bad, rows=rows, canvas=canvas)
 
 
 class ImageFolder:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
+from twofold.formats import webdataset
 from twofold.stream.canvas import Canvas
 from twofold.stream.catalog import open_dataset
 
@@ -48,6 +49,25 @@ def test_a_broken_image_that_is_skipped_leaves_the_others_in_their_order(tmp_pat
     np.testing.assert_array_equal(kept, [0, 1, 3, 4, 5])
     np.testing.assert_array_equal(columns["image"], [expected[row] for row in kept])
     assert dataset.bad.skipped == 1
+
+
+def test_images_of_several_archives_are_decoded_into_one_array(tmp_path, host):
+    expected = []
+    for shard in range(3):
+        members = []
+        for number in range(shard * 5, shard * 5 + 5):
+            expected.append(saved(tmp_path / "image.jpg", number))
+            sample = {"__key__": f"{number:03d}", "jpg": (tmp_path / "image.jpg").read_bytes(), "cls": str(number)}
+            members.append(webdataset.encode(sample))
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{shard}.tar").write_bytes(b"".join(members) + bytes(1024))
+    with ThreadPoolExecutor(3) as threads:
+        dataset = open_dataset(tmp_path / "data", channel="train", host=host, threads=threads)
+        rows = np.random.default_rng(0).permutation(15)
+        columns, _ = dataset.read(rows)
+    assert columns["jpg"].flags.owndata
+    np.testing.assert_array_equal(columns["jpg"], [expected[row] for row in rows])
+    np.testing.assert_array_equal(columns["cls"], rows)
 
 
 def test_a_place_is_given_once():
