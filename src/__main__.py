@@ -13,6 +13,8 @@ from .errors import ConfigError
 
 PREPARE_VARIABLE = "PREPARE_FORMAT"
 """Variable of a processing job that asks for `prepare` and says which format it shall write."""
+MONITOR_VARIABLE = "dataset_source"
+"""Variable by which the platform tells a monitoring job where its data is."""
 
 
 def asked_for(paths: Paths, environ: Mapping[str, str]) -> str | None:
@@ -28,6 +30,8 @@ def asked_for(paths: Paths, environ: Mapping[str, str]) -> str | None:
     if paths.processing_config.is_dir():
         if environ.get(PREPARE_VARIABLE):
             return "prepare"
+        if environ.get(MONITOR_VARIABLE):
+            return "monitor"
         raise ConfigError(
             "This is a processing job without a command. Expected ContainerEntrypoint, e.g. ['python3', "
             "'/opt/ml/processing/input/code/script.py'], or PREPARE_FORMAT=recordio in Environment to have the input "
@@ -49,6 +53,7 @@ def main(context: click.Context) -> None:
       train    run the training job under /opt/ml
       serve    answer /ping and /invocations for the model under /opt/ml/model
       prepare  turn a table, a folder of images or a dataset into shards for training
+      monitor  hold captured traffic against the training data
     """  # noqa: D301 - the escape is click's mark for lines that stay as they are
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -57,7 +62,7 @@ def main(context: click.Context) -> None:
 @main.command()
 @click.pass_context
 def auto(context: click.Context) -> None:
-    """Do what the tree under /opt/ml asks for: train, serve, prepare, or say how to ask."""
+    """Do what the tree under /opt/ml asks for: train, serve, prepare, monitor, or say how to ask."""
     paths = Paths.from_environ(os.environ)
     try:
         verb = asked_for(paths, os.environ)

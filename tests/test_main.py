@@ -74,7 +74,7 @@ def test_the_verb_takes_the_place_of_the_command(start_verb, make_tree):
     assert run.wait() == 143
 
 
-@pytest.mark.parametrize("verb", ["train", "serve", "twofold"])
+@pytest.mark.parametrize("verb", ["train", "serve", "monitor", "twofold"])
 def test_executables_are_there_and_start_quickly(verb):
     """Each is on PATH beside this Python, and says what it does without importing torch."""
     started = time.monotonic()
@@ -92,6 +92,7 @@ def test_training_goes_before_processing_goes_before_serving(tmp_path):
     (paths.model / "x").touch()
     assert asked_for(paths, {}) == "serve"
     paths.processing_config.mkdir()
+    assert asked_for(paths, {"dataset_source": "/opt/ml/processing/endpointdata"}) == "monitor"
     with pytest.raises(ConfigError):
         asked_for(paths, {})
     paths.config.mkdir(parents=True)

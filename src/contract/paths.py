@@ -101,6 +101,11 @@ class Paths:
         return self.output / "message"
 
     @property
+    def cloudwatch_metrics(self) -> Path:
+        """Metrics of a monitoring job, which the platform hands on to CloudWatch."""
+        return self.output / "metrics" / "cloudwatch"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints, synced with S3 both ways."""
         return self.base / "checkpoints"

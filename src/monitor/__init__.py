@@ -1,6 +1,10 @@
 """The verb `monitor`: what a model was trained on against what it is asked, hour by hour.
 
-    training data ── tables ── summary ── baseline ── statistics.json, constraints.json
+    training data ── tables ──┐
+    captured traffic          ├─ summary ── statistics ── statistics.json, constraints.json
+      └─ capture ── payloads ─┘     │
+           align, answers           └─ profiles ── drift ── checks ── publish
+    job, run, traffic   who asks, and what is done in which order
 
 summary    one pass over columns, constant memory: counts, moments, quantiles, categories; merged in any grouping
 quantiles  KLL sketches of Apache DataSketches, and the distributions that are read from them

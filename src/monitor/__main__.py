@@ -1,26 +1,47 @@
-"""Entry point of `monitor`: read the command line, or the processing job, and watch a model."""
+"""Entry point of `monitor`: read the command line, or the environment of a monitoring job, and watch a model."""
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import click
 
 from ..contract import logs, outcome
 from ..contract.paths import Paths
 from ..errors import TwofoldError
-from .baseline import summarise, write_baseline
+from .align import Alignment
+from .baseline import CONSTRAINTS, STATISTICS, summarise, write_baseline
+from .capture import Window, read_captured, read_time
+from .drift import METHODS, Method
+from .job import Job, read_job
+from .publish import Origin, message, write_metrics
+from .run import Monitor, Options, Result
 from .tables import read_blocks
+from .traffic import Traffic, read_traffic
 
 log = logging.getLogger("twofold.monitor")
+
+_FOLDER = click.Path(path_type=Path)
+
+
+class Stopped(TwofoldError):
+    """The platform asked to stop."""
+
+    exit_code = 128 + signal.SIGTERM
+    cause = "stopped"
 
 
 def perform(action: Callable[[Paths], str]) -> int:
     """Do something and return the exit code; what came of it is logged, and is the exit message of a job."""
     paths = Paths.from_environ(os.environ)
     in_job = paths.processing_config.is_dir()
+    # A process that is PID 1 hears no signal that it has no handler for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     try:
         logs.configure(logs.DEFAULT_LEVEL, stream=None if in_job else sys.stderr)
         text, code = action(paths), 0
@@ -33,25 +54,111 @@ def perform(action: Callable[[Paths], str]) -> int:
     return code
 
 
-@click.group(context_settings={"show_default": True, "max_content_width": 120})
-def main() -> None:
-    """Watch a model: what it was trained on against what it is asked."""
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise Stopped(f"{signal.Signals(number).name} came before the end. Expected time to finish: run again.")
+
+
+def _baseline(source: Path, target: Path, *, captured: bool, window: Window, content_type: str | None = None) -> str:
+    if captured:
+        traffic = read_traffic(read_captured(source, window), Alignment())
+        _report_malformed(traffic)
+        summary = traffic.whole()
+    else:
+        summary = summarise(read_blocks(source, content_type))
+    write_baseline(summary, target)
+    return f"Completed: baseline of {summary.rows} rows and {len(summary.features)} features in {target}"
+
+
+def _run(options: Options) -> tuple[Traffic, Result | None]:
+    monitor = Monitor(options)
+    traffic = monitor.read()
+    _report_malformed(traffic)
+    return traffic, monitor.judge(traffic) if traffic.hours else None
+
+
+def _told(options: Options, traffic: Traffic, result: Result | None) -> str:
+    if result is None:
+        window = f"{options.window.start or 'the beginning'} to {options.window.end or 'the end'}"
+        return f"Completed: No data in {options.source} from {window}: nothing was checked."
+    for part in result.violations:
+        log.warning("%s: %s: %s", part.feature_name or part.metric_name, part.constraint_check_type, part.description)
+    return message(result.violations, traffic.malformed)
+
+
+def _report_malformed(traffic: Traffic) -> None:
+    if traffic.malformed:
+        log.warning("%d lines or bodies could not be read, the first: %s", traffic.malformed, traffic.first_malformed)
+
+
+def _job(paths: Paths, job: Job) -> str:
+    if job.statistics is None or job.constraints is None:
+        return _baseline(job.source, job.output, captured=job.captured, window=job.window)
+    options = Options(
+        source=job.source,
+        output=job.output,
+        statistics=job.statistics,
+        constraints=job.constraints,
+        captured=job.captured,
+        window=job.window,
+    )
+    traffic, result = _run(options)
+    if result is not None and job.publish_metrics:
+        origin = Origin(job.window.end or max(traffic.hours) + ":00:00", job.endpoint, job.schedule)
+        write_metrics(paths.cloudwatch_metrics, origin, result.summary, result.findings, result.quality)
+    return _told(options, traffic, result)
+
+
+@click.group(invoke_without_command=True, context_settings={"show_default": True, "max_content_width": 120})
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Watch a model: what it was trained on against what it is asked.
+
+    In a monitoring job of SageMaker no command is needed: the job's environment says everything, and a job without a
+    baseline makes one.
+    """
+    if context.invoked_subcommand is None:
+        sys.exit(perform(lambda paths: _job(paths, read_job(paths, os.environ))))
 
 
 @main.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=_FOLDER)
+@click.argument("target", metavar="OUT", type=_FOLDER)
 @click.option("--content-type", metavar="TYPE", help="What IN holds; by default the content decides.")
-def baseline(source: Path, target: Path, content_type: str | None) -> None:
+@click.option("--captured", is_flag=True, help="IN is captured traffic of a good time rather than training data.")
+def baseline(source: Path, target: Path, content_type: str | None, *, captured: bool) -> None:
     """Write statistics.json and constraints.json of the training data IN to the folder OUT.
 
     IN is a file or a folder in any format that training reads.
     """
+    sys.exit(
+        perform(lambda _: _baseline(source, target, captured=captured, window=Window(), content_type=content_type))
+    )
+
+
+@main.command()
+@click.argument("source", metavar="IN", type=_FOLDER)
+@click.argument("target", metavar="OUT", type=_FOLDER)
+@click.option("--baseline", "folder", type=_FOLDER, required=True, help="Folder that `monitor baseline` wrote.")
+@click.option("--start", metavar="TIME", help="Leave out what came before, e.g. 2026-09-01T15:00:00Z.")
+@click.option("--end", metavar="TIME", help="Leave out what came at this time and after.")
+@click.option("--label", metavar="NAME", help="Feature of the baseline that requests do not hold; by default 'label'.")
+@click.option("--method", type=click.Choice(METHODS), default="distance", help="What decides that a feature drifted.")
+def run(
+    source: Path, target: Path, *, folder: Path, start: str | None, end: str | None, label: str | None, method: Method
+) -> None:
+    """Hold the captured traffic IN against a baseline and write what breaks it to the folder OUT."""
 
     def action(_paths: Paths) -> str:
-        summary = summarise(read_blocks(source, content_type))
-        write_baseline(summary, target)
-        return f"Completed: baseline of {summary.rows} rows and {len(summary.features)} features in {target}"
+        options = Options(
+            source=source,
+            output=target,
+            statistics=folder / STATISTICS,
+            constraints=folder / CONSTRAINTS,
+            window=Window(read_time("--start", start), read_time("--end", end)),
+            label=label,
+            method=method,
+        )
+        return _told(options, *_run(options))
 
     sys.exit(perform(action))
 

@@ -23,6 +23,7 @@ PATHS = Paths.from_environ({})
         (PATHS.failure, "/opt/ml/output/failure"),
         (PATHS.success, "/opt/ml/output/success"),
         (PATHS.message, "/opt/ml/output/message"),
+        (PATHS.cloudwatch_metrics, "/opt/ml/output/metrics/cloudwatch"),
         (PATHS.checkpoints, "/opt/ml/checkpoints"),
         (PATHS.code, "/opt/ml/code"),
         (PATHS.warm_pool_cache, "/opt/ml/sagemaker/warmpoolcache"),
