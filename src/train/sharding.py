@@ -23,15 +23,20 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import ConfigError
 from ..models.gpt import GPT
 from .config import TrainingConfig
+from .memory import Guard
 from .mesh import DATA, TENSOR, Mesh
 from .ranks import Ranks
 
 
-def shard(module: nn.Module, config: TrainingConfig, mesh: Mesh, ranks: Ranks) -> None:
+def shard(module: nn.Module, config: TrainingConfig, mesh: Mesh, ranks: Ranks) -> Guard | None:
     """Cut a module over the mesh, in place; call it on every rank.
 
     The order is that of torchtitan: layers, then activations, then compilation, then weights.
+
+    Returns:
+        What lets one rank run out of memory in a forward pass; None where peers wait in no block, or inside of blocks.
     """
+    guard = None
     if mesh.degrees.sharded:
         _share_weights(module, ranks)
     if mesh.degrees.tensor > 1 and mesh.grid is not None and isinstance(module, GPT):
@@ -42,10 +47,13 @@ def shard(module: nn.Module, config: TrainingConfig, mesh: Mesh, ranks: Ranks) -
     if config.compile and mesh.degrees.sharded:
         for part in parts or [module]:
             part.compile()
+    if mesh.degrees.kind == "fsdp" and not config.compile:
+        guard = Guard(module, parts)
     if mesh.degrees.fully_sharded and mesh.grid is not None:
         for part in [*parts, module]:
             fully_shard(part, mesh=mesh.grid[DATA])
     module.to(ranks.device)
+    return guard
 
 
 def blocks(module: nn.Module) -> Iterator[nn.Module]:

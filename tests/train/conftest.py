@@ -3,7 +3,10 @@
 import base64
 import contextlib
 import hashlib
+import os
 import resource
+import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +58,48 @@ def quantities():
         return np.column_stack([labels, features])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prose():
+    """Channels of text; with rows of 16 tokens and batches of 8 an epoch's last batch has one sample."""
+    random = np.random.default_rng(0)
+    words = ["the rank ", "a block ", "its weights ", "of every mesh ", "sees one batch ", "and so on. "]
+    return {
+        "training": {"a.txt": "".join(random.choice(words, 200))[: 17 * 31]},
+        "validation": {"v.txt": "".join(random.choice(words, 100))[: 17 * 12]},
+    }
+
+
+@pytest.fixture(scope="session")
+def start_ranks():
+    """Run a script of tests/scripts on so many ranks, to its end."""
+
+    def start(count, script, *arguments):
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
+        script = Path(__file__).parents[1] / "scripts" / script
+        return subprocess.run(
+            [*command, "--local-addr=localhost", str(script), *map(str, arguments)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def train_together(start_ranks):
+    """The same for a script that trains trees; it has to end well. Returns what it said."""
+
+    def train(count, script, *arguments):
+        done = start_ranks(count, script, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stderr
+
+    return train
 
 
 @pytest.fixture

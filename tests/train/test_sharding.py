@@ -1,12 +1,7 @@
 """Real ranks that share a job in every way learn what one rank learns alone."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -23,7 +18,6 @@ TOLERANCE = 1e-4
 """Relative, of the loss over all steps of a run in fp32: sums in another order differ in the last digits."""
 ROUGH = 2e-2
 """The same in bf16 and fp16."""
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_trees.py"
 GPT = {"model": "gpt", "context": 16, "width": 32, "layers": 2, "heads": 4, "batch_size": 8, "learning_rate": 0.01}
 SHORT = GPT | {
     "export_onnx": False,
@@ -47,36 +41,6 @@ ALONE = {"micro_batch_size", "positions", "precision", "activation_checkpointing
 """Settings that a run alone shares with the ways it is compared with; the last two change nothing."""
 
 
-@pytest.fixture(scope="session")
-def text():
-    """Text channels; the last batch of an epoch of training has one sample, and none for the other rank."""
-    random = np.random.default_rng(0)
-    words = ["the rank ", "a block ", "its weights ", "of every mesh ", "sees one batch ", "and so on. "]
-    return {
-        "training": {"a.txt": "".join(random.choice(words, 200))[: 17 * 31]},
-        "validation": {"v.txt": "".join(random.choice(words, 100))[: 17 * 12]},
-    }
-
-
-@pytest.fixture(scope="session")
-def train_together():
-    """Train the jobs of trees on so many ranks."""
-
-    def train(count, trees):
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
-        done = subprocess.run(
-            [*command, "--local-addr=localhost", str(SCRIPT), *(str(tree.base) for tree in trees)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-            capture_output=True,
-            text=True,
-            timeout=250,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    return train
-
-
 def history(paths):
     return [json.loads(line) for line in (paths.output_data / "metrics.jsonl").read_text().splitlines()]
 
@@ -86,18 +50,18 @@ def measured(paths):
 
 
 @pytest.fixture(scope="session")
-def together(make_tree, text, train_together):
+def together(make_tree, prose, train_together):
     """A tree for each way, trained by two ranks."""
-    trees = {way: make_tree(text, **SHORT | settings) for way, settings in WAYS.items()}
-    train_together(2, list(trees.values()))
+    trees = {way: make_tree(prose, **SHORT | settings) for way, settings in WAYS.items()}
+    train_together(2, "train_trees.py", *(tree.base for tree in trees.values()))
     return trees
 
 
 @pytest.mark.procs
 @pytest.mark.parametrize("way", list(WAYS))
-def test_two_ranks_learn_what_one_does(way, together, make_tree, text, train_here):
+def test_two_ranks_learn_what_one_does(way, together, make_tree, prose, train_here):
     settings = {name: value for name, value in WAYS[way].items() if name in ALONE}
-    alone = train_here(make_tree(text, **SHORT | settings))
+    alone = train_here(make_tree(prose, **SHORT | settings))
     bound = ROUGH if "precision" in settings else TOLERANCE
     expected = [pytest.approx(each, rel=bound, abs=bound) for each in measured(alone.paths)]
     assert measured(together[way]) == expected
@@ -108,8 +72,8 @@ def test_two_ranks_learn_what_one_does(way, together, make_tree, text, train_her
 
 @pytest.mark.procs
 @pytest.mark.parametrize("way", ["fsdp", "tp"])
-def test_the_artifact_is_the_one_of_a_run_alone(way, together, make_tree, text, train_here):
-    alone = load_file(train_here(make_tree(text, **SHORT)).paths.model / "weights.safetensors")
+def test_the_artifact_is_the_one_of_a_run_alone(way, together, make_tree, prose, train_here):
+    alone = load_file(train_here(make_tree(prose, **SHORT)).paths.model / "weights.safetensors")
     found = load_file(together[way].model / "weights.safetensors")
     assert all((found[name] - each).abs().max() < 1e-3 for name, each in alone.items())
 
