@@ -68,6 +68,7 @@ def test_variables_of_serve_are_read() -> None:
     source = Path(endpoint.__file__).read_text(encoding="utf-8")
     source += (ROOT / "src" / "contract" / "paths.py").read_text(encoding="utf-8")
     source += (ROOT / "src" / "contract" / "logs.py").read_text(encoding="utf-8")
+    source += (ROOT / "src" / "serve" / "engine.py").read_text(encoding="utf-8")
     for name in table("environment variable"):
         assert f'"{name}"' in source, name
 

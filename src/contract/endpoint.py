@@ -22,6 +22,8 @@ BATCH_PAYLOAD_MB = 100
 REALTIME_TIMEOUT = 60
 BATCH_TIMEOUT = 3600
 STARTUP_TIMEOUT = 600
+DEFAULT_HANDLER_THREADS = 1
+DEFAULT_HANDLER_BATCH = 32
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -59,6 +61,10 @@ class Endpoint:
     """The user's script below `model/code`, if one is named (`SAGEMAKER_PROGRAM`)."""
     submit_directory: str | None = None
     """Where that script comes from, if the SDK says so (`SAGEMAKER_SUBMIT_DIRECTORY`)."""
+    handler_threads: int = DEFAULT_HANDLER_THREADS
+    """Calls of a user's functions at once in each worker; the toolkit makes one (`TWOFOLD_HANDLER_THREADS`)."""
+    handler_batch: int = DEFAULT_HANDLER_BATCH
+    """Most inputs of one call of a user's `batch_predict_fn` (`TWOFOLD_HANDLER_BATCH`)."""
     region: str | None = None
     """AWS region (`AWS_REGION`, `SAGEMAKER_REGION`, `AWS_DEFAULT_REGION`)."""
     log_level: int = DEFAULT_LEVEL
@@ -90,6 +96,8 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
         multi_model=_flag(environ, "SAGEMAKER_MULTI_MODEL"),
         program=environ.get("SAGEMAKER_PROGRAM") or None,
         submit_directory=environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or None,
+        handler_threads=_number(environ, "TWOFOLD_HANDLER_THREADS", low=1) or DEFAULT_HANDLER_THREADS,
+        handler_batch=_number(environ, "TWOFOLD_HANDLER_BATCH", low=1) or DEFAULT_HANDLER_BATCH,
         region=environ.get("AWS_REGION")
         or environ.get("SAGEMAKER_REGION")
         or environ.get("AWS_DEFAULT_REGION")

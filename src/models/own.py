@@ -1,20 +1,14 @@
-"""Models of the user's own: a function in a file of theirs that returns a module.
+"""Models of the user's own: a function in a file of theirs that returns a module."""
 
-The function's file may import others beside it. Their folder is searched last, so that a file called `torch.py` there
-hides nothing.
-"""
-
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..errors import ModelError
+from .user_code import import_file
 
 
 def load_function(folder: Path, file: str, function: str) -> Callable[..., nn.Module]:
@@ -30,7 +24,7 @@ def load_function(folder: Path, file: str, function: str) -> Callable[..., nn.Mo
             f"No file {file!r} in the code folder {folder} (Python files there: {found or 'none'}). Expected the file "
             f"that 'model' names: put it there, or correct 'model' ('file:function')."
         )
-    made: Callable[..., nn.Module] | None = getattr(_import(path), function, None)
+    made: Callable[..., nn.Module] | None = getattr(import_file(path), function, None)
     if not callable(made):
         raise ModelError(
             f"{file} has no function {function!r}. Expected one that returns an nn.Module: define it there, or correct "
@@ -63,24 +57,3 @@ def build_own(folder: Path, file: str, function: str, arguments: Mapping[str, An
 def accepted(function: Callable[..., nn.Module], offered: Mapping[str, Any]) -> dict[str, Any]:
     """Keep those of the offered arguments that a function names among its parameters."""
     return {name: value for name, value in offered.items() if name in inspect.signature(function).parameters}
-
-
-def _import(path: Path) -> Any:  # noqa: ANN401 - a module has whatever its file defines
-    """Import a file under a name of its own, so that two models may both have a `model.py`."""
-    name = f"twofold_own_{sha256(str(path).encode()).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"{path} cannot be imported. Expected a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    # Data classes and the like look their module up by its name while it is being imported.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ModelError(f"{path.name} failed when it was imported: {type(error).__name__}: {error}.") from error
-    return module

@@ -8,10 +8,13 @@
        │
     app        routes and headers; errors become JSON in replies
        ├── body     bytes of a request, within the limit
-       ├── codecs   these bytes -> rows; predictions -> bytes, by Content-Type and Accept
-       └── model    rows -> predictions, by the engine that it chose
-             ├── onnx_engine    ONNX Runtime, where `train` has verified a program
-             └── torch_engine   PyTorch, for everything else; the one module that imports torch
+       └── services   the folder decides who answers an invocation
+             ├── rows_service   an artifact: codecs -> model -> codecs, by Content-Type and Accept
+             │      └── model      rows -> predictions, by the engine that it chose
+             │            ├── onnx_engine    ONNX Runtime, where `train` has verified a program
+             │            └── torch_engine   PyTorch, for everything else; the one module that imports torch
+             └── handlers       a user's inference.py: user_functions, defaults, streams, combiner
 
-Nothing here writes to disk but gunicorn's heartbeat files and long bodies, in the temporary folder and without a name.
+Nothing here writes to disk but gunicorn's heartbeat files, long bodies and a user's requirements, in the temporary
+folder.
 """

@@ -43,11 +43,11 @@ def serve(environ: Mapping[str, str]) -> None:
     engine = read_engine_settings(environ)
     # Engines and Flask take their time to import: --help, a wrong setting and an early SIGTERM need not wait for them.
     from .app import create_app  # noqa: PLC0415
-    from .model import load  # noqa: PLC0415
     from .server import run  # noqa: PLC0415
+    from .services import open_service  # noqa: PLC0415
 
-    model = load(Paths.from_environ(environ).model, engine)
-    run(create_app(model, endpoint), endpoint)
+    service = open_service(Paths.from_environ(environ).model, endpoint, engine)
+    run(create_app(service, endpoint), endpoint)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,26 @@ from flask import Flask, Response, request
 
 from ..contract.endpoint import Endpoint
 from .body import read_body
-from .codecs import choose_answer, default_answer, read_rows
-from .model import Model
+from .invocation import Invocation, Service
 from .replies import answer_errors
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
-def create_app(model: Model, endpoint: Endpoint) -> Flask:
-    """Put a loaded model behind HTTP.
+def create_app(service: Service, endpoint: Endpoint) -> Flask:
+    """Put a loaded model behind HTTP."""
+    app = bare_app()
 
-    Raises:
-        ConfigError: the default of Accept names a type that cannot be written.
-    """
+    @app.post("/invocations")
+    def invocations() -> Response:
+        return respond(service, read_invocation(endpoint))
+
+    return app
+
+
+def bare_app() -> Flask:
+    """Build what every application has: `/ping`, errors as JSON, the client's attributes sent back."""
     app = Flask("twofold.serve", static_folder=None)
-    default = default_answer(endpoint.default_accept)
     answer_errors(app)
 
     @app.route("/ping", methods=["GET", "POST"])
@@ -31,21 +36,31 @@ def create_app(model: Model, endpoint: Endpoint) -> Flask:
         del response.headers["Content-Type"]
         return response
 
-    @app.post("/invocations")
-    def invocations() -> Response:
-        answer = choose_answer(request.headers.get("Accept", ""), default)
-        body = read_body(request, endpoint.max_payload_bytes)
-        rows = read_rows(body, request.headers.get("Content-Type", ""), model.row_shape)
-        model.check(rows)
-        predictions = model.predict(rows)
-        encoded = answer.format.encode(predictions, model.labels(predictions))
-        return Response(encoded, content_type=answer.content_type)
-
     @app.after_request
     def echo(response: Response) -> Response:
         attributes = request.headers.get(CUSTOM_ATTRIBUTES)
-        if attributes:
+        if attributes and CUSTOM_ATTRIBUTES not in response.headers:
             response.headers[CUSTOM_ATTRIBUTES] = attributes
         return response
 
     return app
+
+
+def read_invocation(endpoint: Endpoint) -> Invocation:
+    """Read the request that Flask has in hand.
+
+    Raises:
+        RequestError: its body is too large or broken.
+    """
+    return Invocation(
+        read_body(request, endpoint.max_payload_bytes),
+        request.headers.get("Content-Type", ""),
+        request.headers.get("Accept", ""),
+        dict(request.headers),
+    )
+
+
+def respond(service: Service, invocation: Invocation) -> Response:
+    """Let a service answer, in parts where it makes parts."""
+    reply = service.answer(invocation)
+    return Response(reply.body, reply.status, dict(reply.headers), content_type=reply.content_type)

@@ -7,9 +7,14 @@ from twofold.contract.endpoint import Endpoint
 from twofold.errors import ConfigError, PlatformError
 from twofold.serve.app import create_app
 from twofold.serve.model import load
+from twofold.serve.rows_service import RowsService
 
 ROWS = np.array([[1, 2, 3, 4], [0.5, -1, 2, 0]], dtype=np.float32)
 CSV = b"1,2,3,4\n0.5,-1,2,0\n"
+
+
+def app_of(model, endpoint):
+    return create_app(RowsService(model, endpoint), endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,7 @@ def model(classifier):
 
 @pytest.fixture(scope="module")
 def client(model):
-    return create_app(model, Endpoint(max_payload_bytes=1000)).test_client()
+    return app_of(model, Endpoint(max_payload_bytes=1000)).test_client()
 
 
 def error_of(response, code):
@@ -45,7 +50,7 @@ def test_a_classifier_answers_probabilities_and_labels(client, classifier):
 
 
 def test_a_regression_answers_numbers(regressor):
-    client = create_app(load(regressor.folder), Endpoint()).test_client()
+    client = app_of(load(regressor.folder), Endpoint()).test_client()
     response = client.post("/invocations", data=CSV, content_type="text/csv")
     assert response.json.keys() == {"predictions"}
     np.testing.assert_allclose(response.json["predictions"], regressor.answers(ROWS), atol=1e-6)
@@ -106,11 +111,11 @@ def test_custom_attributes_come_back_on_answers_and_errors_and_other_headers_do_
 
 
 def test_the_default_of_accept_is_the_setting(model):
-    client = create_app(model, Endpoint(default_accept="text/csv")).test_client()
+    client = app_of(model, Endpoint(default_accept="text/csv")).test_client()
     response = client.post("/invocations", data=CSV, content_type="text/csv", headers={"Accept": "*/*"})
     assert response.content_type == "text/csv; charset=utf-8"
     with pytest.raises(ConfigError):
-        create_app(model, Endpoint(default_accept="text/html"))
+        app_of(model, Endpoint(default_accept="text/html"))
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret"), PlatformError("secret"), MemoryError("secret")])
@@ -119,7 +124,7 @@ def test_an_unexpected_error_is_logged_under_an_id_and_only_the_id_is_told(model
         raise error
 
     monkeypatch.setattr(model, "predict", fail)
-    client = create_app(model, Endpoint()).test_client()
+    client = app_of(model, Endpoint()).test_client()
     response = client.post("/invocations", data=CSV, content_type="text/csv")
     message = error_of(response, error.status if isinstance(error, PlatformError) else 500)
     assert "secret" not in message

@@ -1,0 +1,157 @@
+"""A user's `inference.py` as a service: its functions are called as `sagemaker-inference` calls them.
+
+    body -> input_fn -> predict_fn -> output_fn -> answer        or transform_fn for all of it
+
+Source: https://github.com/aws/sagemaker-inference-toolkit, src/sagemaker_inference/transformer.py
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..contract.endpoint import Endpoint
+from ..errors import FormatError, NotAcceptable, UnsupportedMediaType
+from ..formats.table import media_type
+from .combiner import Combiner
+from .context import Context
+from .defaults import JSON_LINES, Defaults, as_bytes
+from .invocation import Invocation, Reply, refusal
+from .streams import Stream
+from .user_functions import UserFunctions, call
+
+log = logging.getLogger(__name__)
+
+_TEXT_TYPES = ("application/json", "text/csv")
+_TOOLKIT_ERRORS = "sagemaker_inference.errors"
+
+
+class HandlerService:
+    """A user's functions around a model.
+
+    The toolkit calls them in one thread, so users' code may count on that: here too only one call at a time runs in a
+    process, unless the settings allow more. With `batch_predict_fn`, `input_fn` and `output_fn` run beside it and each
+    other.
+    """
+
+    def __init__(self, folder: Path, functions: UserFunctions, defaults: Defaults, endpoint: Endpoint) -> None:
+        """Load the model by the user's functions.
+
+        Raises:
+            Exception: one of them fails.
+        """
+        self._folder, self._functions, self._defaults = str(folder), functions, defaults
+        self._default_accept = endpoint.default_accept
+        self._turn = threading.BoundedSemaphore(endpoint.handler_threads)
+        start = time.monotonic()
+        context = Context(self._folder)
+        if functions.pre_model_fn:
+            call(functions.pre_model_fn, (self._folder,), context)
+        self._model = call(functions.model_fn, (self._folder,), context) if functions.model_fn else defaults.load()
+        if functions.model_warmup_fn:
+            call(functions.model_warmup_fn, (self._folder, self._model), context)
+        self._batch = None
+        if functions.batch_predict_fn:
+            batch_predict = functions.batch_predict_fn
+            self._batch = Combiner(
+                lambda inputs: call(batch_predict, (inputs, self._model), context), endpoint.handler_batch
+            )
+        log.info("Model of %s from %s in %.2f s", functions.file, folder, time.monotonic() - start)
+
+    def answer(self, invocation: Invocation) -> Reply:
+        """Answer a request.
+
+        Raises:
+            TwofoldError: a default cannot read the request or write its answer.
+            Exception: whatever the user's functions raise, but for errors of the toolkit, which become replies.
+        """
+        context = Context(self._folder, invocation)
+        accept = invocation.accept
+        if not accept or accept == "*/*":
+            accept = self._default_accept
+        try:
+            result = self._transform(_text(invocation), invocation.content_type, accept, context)
+            return self._reply(result, accept, context)
+        except Exception as error:
+            refused = _refused(error, invocation)
+            if refused is None:
+                raise
+            return refused
+
+    def _transform(self, body: str | bytes, content_type: str, accept: str, context: Context) -> Any:  # noqa: ANN401
+        functions = self._functions
+        if functions.transform_fn:
+            with self._turn:
+                return call(functions.transform_fn, (self._model, body, content_type, accept), context)
+        if self._batch is not None:
+            # Not in turn: what waits for its turn cannot be in a batch.
+            prediction = self._batch(self._input(body, content_type, context))
+            return self._output(prediction, accept, context)
+        with self._turn:
+            data = self._input(body, content_type, context)
+            return self._output(self._predict(data, context), accept, context)
+
+    def _input(self, body: str | bytes, content_type: str, context: Context) -> Any:  # noqa: ANN401
+        if self._functions.input_fn:
+            return call(self._functions.input_fn, (body, content_type), context)
+        return self._defaults.decode(body, content_type)
+
+    def _predict(self, data: Any, context: Context) -> Any:  # noqa: ANN401
+        if self._functions.predict_fn:
+            return call(self._functions.predict_fn, (data, self._model), context)
+        return self._defaults.predict(data, self._model)
+
+    def _output(self, prediction: Any, accept: str, context: Context) -> Any:  # noqa: ANN401
+        if self._functions.output_fn:
+            return call(self._functions.output_fn, (prediction, accept), context)
+        if isinstance(prediction, Iterator):
+            return prediction, JSON_LINES
+        return self._defaults.encode(prediction, accept)
+
+    def _reply(self, result: Any, accept: str, context: Context) -> Reply:  # noqa: ANN401
+        content_type = accept.partition(",")[0].partition(";")[0].strip()
+        if isinstance(result, tuple):
+            result, content_type = result[0], result[1]
+        if "*" in content_type:
+            content_type = self._default_accept
+        body: bytes | Iterator[bytes]
+        if isinstance(result, Iterator):
+            body = Stream(result, self._turn, lines=media_type(content_type) == JSON_LINES)
+        else:
+            body = as_bytes(result)
+        wish = context.request_processor[0]
+        headers = {name: value for name, value in wish.response_headers.items() if name.lower() != "content-type"}
+        return Reply(body, content_type, wish.status, headers)
+
+
+def _text(invocation: Invocation) -> str | bytes:
+    """Decode a body that is text by its type, as the toolkit does.
+
+    Raises:
+        FormatError: it is no UTF-8.
+    """
+    kind = media_type(invocation.content_type)
+    if kind not in _TEXT_TYPES:
+        return invocation.body
+    try:
+        return invocation.body.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"The body is no UTF-8 at byte {error.start}. Expected {kind} in UTF-8.") from error
+
+
+def _refused(error: Exception, invocation: Invocation) -> Reply | None:
+    """Turn an error of the toolkit's into the reply that it stands for; None if it is another one."""
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    if f"{_TOOLKIT_ERRORS}.BaseInferenceToolkitError" in names:
+        log.info("Refused with %s: %s", error.status_code, error.message)  # type: ignore[attr-defined]
+        return refusal(int(error.status_code), str(error.message))  # type: ignore[attr-defined]
+    if f"{_TOOLKIT_ERRORS}.UnsupportedFormatError" in names:
+        # The toolkit has one error for both ends.
+        asked = invocation.content_type
+        unread = asked and asked in str(error)
+        found = UnsupportedMediaType if unread else NotAcceptable
+        header = f"Content-Type is {asked[:80]!r}" if unread else f"Accept is {invocation.accept[:80]!r}"
+        return refusal(found.status, f"{header}, which this model does not take. Correct the header.")
+    return None

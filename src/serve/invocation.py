@@ -1,0 +1,45 @@
+"""A request and its answer, apart from HTTP; and whatever answers one whole request after the other."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One request to a model."""
+
+    body: bytes
+    content_type: str = ""
+    """The header as it came; empty if there was none."""
+    accept: str = ""
+    """The header as it came; empty if there was none."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """All headers, by their names as they came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a request."""
+
+    body: bytes | Iterator[bytes]
+    """All of it, or its parts as they come; an iterator has a `close` for a client that goes away."""
+    content_type: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers besides Content-Type."""
+
+
+class Service(Protocol):
+    """A loaded model with all that leads from a request to its answer; safe to call from several threads."""
+
+    def answer(self, invocation: Invocation) -> Reply:
+        """Answer a request; a TwofoldError says by its status what is wrong with it."""
+        ...
+
+
+def refusal(code: int, message: str) -> Reply:
+    """Build the answer to a request that is refused."""
+    return Reply(orjson.dumps({"error": {"code": code, "message": message}}), "application/json", code)

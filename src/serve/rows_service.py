@@ -1,0 +1,31 @@
+"""Whole requests to a model of rows: decode, check, predict, encode."""
+
+from ..contract.endpoint import Endpoint
+from .codecs import choose_answer, default_answer, read_rows
+from .invocation import Invocation, Reply
+from .model import Model
+
+
+class RowsService:
+    """An artifact of `train` behind every content type."""
+
+    def __init__(self, model: Model, endpoint: Endpoint) -> None:
+        """Take a loaded model.
+
+        Raises:
+            ConfigError: the default of Accept names a type that cannot be written.
+        """
+        self.model = model
+        self._default = default_answer(endpoint.default_accept)
+
+    def answer(self, invocation: Invocation) -> Reply:
+        """Answer each row of a request.
+
+        Raises:
+            RequestError: the request cannot be answered as asked.
+        """
+        answer = choose_answer(invocation.accept, self._default)
+        rows = read_rows(invocation.body, invocation.content_type, self.model.row_shape)
+        self.model.check(rows)
+        predictions = self.model.predict(rows)
+        return Reply(answer.format.encode(predictions, self.model.labels(predictions)), answer.content_type)

@@ -1,0 +1,40 @@
+"""From a model folder to the service that answers for it: a user's script if there is one, else the artifact itself."""
+
+from pathlib import Path
+
+from ..contract.artifact import CODE, MANIFEST
+from ..contract.endpoint import Endpoint
+from ..errors import ModelError, TwofoldError
+from .defaults import ArtifactDefaults, Defaults, ToolkitDefaults
+from .engine import EngineSettings
+from .handlers import HandlerService
+from .invocation import Service
+from .model import load
+from .requirements import install
+from .rows_service import RowsService
+from .user_functions import find_functions, program_path
+
+
+def open_service(folder: Path, endpoint: Endpoint, settings: EngineSettings) -> Service:
+    """Load a model folder with all that leads from a request to its answer.
+
+    Raises:
+        ModelError: something is missing from the folder, or fails.
+        ConfigError: a setting that this model cannot have, or requirements that cannot be installed.
+    """
+    path = program_path(folder, endpoint.program)
+    if path is None:
+        return RowsService(load(folder, settings), endpoint)
+    install(folder / CODE)
+    try:
+        functions = find_functions(path)
+        defaults: Defaults = ToolkitDefaults(path.name)
+        if (folder / MANIFEST).is_file() and functions.model_fn is None:
+            defaults = ArtifactDefaults(load(folder, settings), endpoint)
+        return HandlerService(folder, functions, defaults, endpoint)
+    except TwofoldError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{path.name} failed to load the model: {type(error).__name__}: {error}. Correct it."
+        ) from error

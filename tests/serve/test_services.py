@@ -1,0 +1,94 @@
+"""Models behind a server that runs for real: engines and users' scripts."""
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twofold.contract.endpoint import Endpoint
+from twofold.serve.engine import EngineSettings
+from twofold.serve.handlers import HandlerService
+from twofold.serve.rows_service import RowsService
+from twofold.serve.services import open_service
+
+SCRIPT = """
+import json, os, time
+def model_fn(model_dir):
+    print("loaded once", flush=True)
+    return {"pid": os.getpid()}
+def input_fn(body, content_type):
+    return json.loads(body)
+def predict_fn(data, model):
+    if data == "fail":
+        raise ValueError("secret of the user")
+    return data
+def output_fn(prediction, accept):
+    if isinstance(prediction, dict):
+        return (f"{n}\\n" for n in range(prediction["count"])), "text/plain"
+    return json.dumps(prediction)
+"""
+
+
+def script_in(base, code=SCRIPT):
+    path = base / "model" / "code" / "inference.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(code)
+    return base
+
+
+@pytest.fixture(scope="module")
+def scripted(serving, tmp_path_factory):
+    return serving(script_in(tmp_path_factory.mktemp("script")), SAGEMAKER_MODEL_SERVER_WORKERS="2").ready()
+
+
+def test_the_folder_decides(classifier, tmp_path):
+    script_in(tmp_path)
+    assert isinstance(open_service(classifier.folder, Endpoint(), EngineSettings()), RowsService)
+    assert isinstance(open_service(tmp_path / "model", Endpoint(), EngineSettings()), HandlerService)
+
+
+def test_a_script_answers(scripted):
+    status, headers, body = scripted.ask("POST", "/invocations", b"[1, 2]", {"Content-Type": "application/json"})
+    assert (status, headers["Content-Type"], json.loads(body)) == (200, "application/json", [1, 2])
+
+
+def test_its_error_is_an_id_for_the_client_and_a_traceback_in_the_log(scripted, until):
+    status, _, body = scripted.ask("POST", "/invocations", b'"fail"', {"Content-Type": "application/json"})
+    message = json.loads(body)["error"]["message"]
+    assert status == 500
+    assert "secret" not in message
+    until(lambda: "secret of the user" in scripted.log, "the log has the cause")
+
+
+def test_its_generator_is_sent_in_chunks(scripted, everything):
+    body = b'{"count": 3}'
+    with socket.create_connection(("127.0.0.1", scripted.port), timeout=40) as client:
+        head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        answer = everything(client)
+    assert b"transfer-encoding: chunked" in answer.lower()
+    assert all(part in answer for part in (b"0\n", b"1\n", b"2\n"))
+    assert answer.endswith(b"0\r\n\r\n")
+
+
+def test_the_model_is_loaded_once_for_all_workers(scripted):
+    assert scripted.log.count("loaded once") == 1
+
+
+def test_workers_of_a_verified_program_have_no_torch_in_memory(serving, program):
+    server = serving(program.base, SAGEMAKER_MODEL_SERVER_WORKERS="2").ready()
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    body = json.dumps({"instances": rows.tolist()})
+    status, _, answer = server.ask("POST", "/invocations", body, {"Content-Type": "application/json"})
+    assert status == 200
+    np.testing.assert_allclose(json.loads(answer)["predictions"], program.answers(rows), atol=1e-5)
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) >= 2
+    for process in [pid, *children]:
+        maps = Path(f"/proc/{process}/maps").read_text()
+        assert "onnxruntime" in maps
+        assert "libtorch" not in maps
+    assert "by ONNX Runtime" in server.log
+    assert server.stop() == 0
