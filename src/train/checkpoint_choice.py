@@ -72,7 +72,7 @@ def _lend(path: Path, hosts: list[bool], ranks: Ranks) -> None:
     with contextlib.ExitStack() as files:
         source = files.enter_context(path.open("rb")) if ranks.rank == lender else None
         target = files.enter_context(partial.open("wb")) if takes else None
-        while chunk := ranks.broadcast(source.read(_CHUNK_BYTES) if source else None, lender):
+        while chunk := ranks.broadcast((source.read(_CHUNK_BYTES) or None) if source else None, lender):
             if target:
                 target.write(chunk)
     if takes:
