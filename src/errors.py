@@ -14,7 +14,8 @@
     │       └── ApiError                       400   an operation of AWS that `twofold rehearse` refuses
     └── PlatformError                exit 5    503   machine, network, disk: a second try may help
         ├── Overloaded                         503   more requests than can be answered in time; says when to come again
-        └── TooSlow                            504   the model did not answer in time
+        ├── TooSlow                            504   the model did not answer in time
+        └── NetworkError             exit 5    503   a host that cannot be found or reached
 
 Messages have three parts: what was found (with the value), what was expected (with the bound), what to change (in the
 user's own word for it: the hyperparameter, channel, header or file).
@@ -128,3 +129,9 @@ class TooSlow(PlatformError):
     """The model did not answer within the time that a request may take."""
 
     status = 504
+
+
+class NetworkError(PlatformError):
+    """Another machine cannot be found or reached."""
+
+    cause = "network"

@@ -60,7 +60,7 @@ DOORS = {
 }
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
 PARENT_OF_TRAIN = [
-    *("__main__", "launch", "supervise", "config", "degrees", "reports"),
+    *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures"),
     *("script", "script_failure", "script_rank", "script_requirements", "script_source"),
 ]
 # Code whose behaviour shows only in a running job or server.
@@ -109,6 +109,7 @@ TESTED_THROUGH = {
     "train/checkpoint_state.py": "train/test_checkpoint.py",
     "train/piped.py": "train/test_modes.py",
     "train/agent.py": "train/test_job.py",
+    "train/exits.py": "train/test_agent.py",
     "train/interrupt.py": "train/test_job.py",
     "train/loop.py": "train/test_job.py",
     "train/mesh.py": "train/test_sharding.py",

@@ -9,19 +9,19 @@ build-your-own-processing-container.html.
 
 import logging
 import signal
-import sysconfig
 import traceback
 from pathlib import Path
 
 from ..errors import TwofoldError
+from .causes import cause_of, own_frame, users_frame
 from .paths import Paths
 
 FAILURE_CHARACTERS = 1024
 MESSAGE_BYTES = 1024
 
 _ELLIPSIS = "..."
-_PACKAGE = Path(__file__).parent.parent
-_LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_SAID_CHARACTERS, _LINE_CHARACTERS = 500, 120
+"""Most that a failure file has of an error's own message, and of a line of code: place and hint must follow."""
 _SIGNALS = {
     signal.SIGKILL: "perhaps out of memory: lower batch_size or take a bigger instance",
     signal.SIGTERM: "it was asked to stop",
@@ -46,9 +46,7 @@ def write_failure(paths: Paths, text: str) -> bool:
     if _has_content(paths.failure):
         logger.info("Kept %s as the user's code wrote it", paths.failure)
         return False
-    if len(text) > FAILURE_CHARACTERS:
-        text = text[: FAILURE_CHARACTERS - len(_ELLIPSIS)] + _ELLIPSIS
-    return _write(paths.failure, text.encode("utf-8", "replace"))
+    return _write(paths.failure, _shortened(text, FAILURE_CHARACTERS).encode("utf-8", "replace"))
 
 
 def write_message(paths: Paths, text: str) -> bool:
@@ -64,22 +62,28 @@ def write_message(paths: Paths, text: str) -> bool:
     return _write(paths.message, content)
 
 
-def failure_text(error: BaseException, *, cause: str | None = None) -> str:
+def failure_text(error: BaseException, *, who: str = "", cause: str | None = None) -> str:
     """Put an error into words: `<cause>: <message>`, useful part first.
 
     Args:
         error: what ended the job.
-        cause: class of the cause; None takes it from the error, or "internal" for one that nobody foresaw.
+        who: process that it ended, e.g. `rank 1`.
+        cause: class of the cause; None finds it out.
 
     Returns:
-        For errors of ours the message; for others also their type and the last line of own code that they came through.
+        For errors of ours the message; for others also their type, the last line of the user's code that they came
+        through (else of ours), and what to do.
     """
+    found = cause_of(error)
+    head = f"{cause or found.name}: {f'{who}: ' if who else ''}"
     notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+    hint = f". {found.hint}" if found.hint and cause is None else ""
     if isinstance(error, TwofoldError):
-        return f"{cause or error.cause}: {error}{notes}"
+        inner = users_frame(error.__cause__) if error.__cause__ else None
+        return f"{head}{error}{notes}{_place(inner)}{hint}"
     kind = type(error).__name__
-    message = f"{kind}: {error}" if str(error) else kind
-    return f"{cause or TwofoldError.cause}: {message}{notes}{_where(error)}"
+    said = f"{kind}: {error}" if str(error) else kind
+    return f"{head}{_shortened(said + notes, _SAID_CHARACTERS)}{_place(own_frame(error))}{hint}"
 
 
 def exit_code(error: BaseException) -> int:
@@ -113,19 +117,15 @@ def signal_exit(returncode: int) -> tuple[int, str]:
     return 128 + number, f"was killed by {name} (signal {number})" + (f": {hint}" if hint else "")
 
 
-def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
+def _place(frame: traceback.FrameSummary | None) -> str:
+    if frame is None:
         return ""
-    own = [frame for frame in frames if _is_own(Path(frame.filename))]
-    frame = (own or frames)[-1]
-    line = f": {frame.line}" if frame.line else ""
+    line = f": {_shortened(frame.line, _LINE_CHARACTERS)}" if frame.line else ""
     return f" (at {frame.filename}:{frame.lineno} in {frame.name}{line})"
 
 
-def _is_own(file: Path) -> bool:
-    """Tell whether a file is the user's or ours, rather than a library's."""
-    return file.is_relative_to(_PACKAGE) or not any(file.is_relative_to(folder) for folder in _LIBRARIES)
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - len(_ELLIPSIS)] + _ELLIPSIS
 
 
 def _has_content(path: Path) -> bool:

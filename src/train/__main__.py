@@ -21,6 +21,7 @@ from ..contract.paths import Paths, scratch
 from ..errors import TwofoldError
 from . import reports
 from .config import read_config
+from .failures import STOPPED_EARLY, Memory, settle
 from .launch import STOP_TIMEOUT_S, Launch, plan_launch, processes_per_host, wait_for_hosts
 from .script import find_entry, plan_script
 from .script_requirements import install
@@ -28,9 +29,6 @@ from .script_source import bring_code
 from .supervise import supervise
 
 log = logging.getLogger("twofold.train")
-
-_STOPPED_EARLY = 143
-
 
 def run(environ: Mapping[str, str]) -> int:
     """Run the training job of this container and return its exit code."""
@@ -53,20 +51,10 @@ def run(environ: Mapping[str, str]) -> int:
 def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
     plan = _plan_script if job.program else _plan_model
     with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
+        reports.reserve(Path(directory))
         launch = plan(job, environ, Path(directory))
         ending = supervise(launch.argv, launch.environ, stop_timeout_s=STOP_TIMEOUT_S, has_ranks=launch.has_ranks)
-        if ending.returncode == 0:
-            return 0
-        report = reports.first(Path(directory))
-    consequence = report is None or report.peer or report.exit_code == _STOPPED_EARLY
-    if ending.killed or (ending.stopped and consequence):
-        log.warning("told to stop: left without a model, before the first step or for want of time to save")
-        return _STOPPED_EARLY
-    code, sentence = outcome.signal_exit(ending.returncode)
-    text = report.message if report else f"internal: the ranks left no report, see the log: torchrun {sentence}"
-    log.error("%s%s", f"{report.source}: " if report else "", text)
-    outcome.write_failure(job.paths, text)
-    return report.exit_code if report else code
+        return settle(job, ending, Path(directory), Memory())
 
 
 def _plan_model(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Launch:
@@ -123,7 +111,7 @@ def main() -> None:
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     """End before there is anything to stop."""
-    sys.exit(_STOPPED_EARLY)
+    sys.exit(STOPPED_EARLY)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
-from ..errors import PlatformError
+from ..errors import NetworkError
 from .config import TrainingConfig
 from .degrees import choose_degrees
 from .reports import SCRATCH_VARIABLE
@@ -116,14 +116,14 @@ def wait_for_hosts(
     """Wait until every host name resolves: on a new cluster names appear a little after the containers.
 
     Raises:
-        PlatformError: a name did not resolve in time.
+        NetworkError: a name did not resolve in time.
     """
     deadline = time.monotonic() + timeout_s
     for host in hosts:
         pause = 0.1
         while (problem := _unresolved(host, resolve)) is not None:
             if time.monotonic() + pause > deadline:
-                raise PlatformError(
+                raise NetworkError(
                     f"Host {host!r} did not resolve within {timeout_s:.0f} s ({problem}). Expected every name of "
                     f"`hosts` in resourceconfig.json to resolve: check that this host is up, "
                     f"and the security group of the VPC."

