@@ -19,7 +19,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TwofoldError
+from ..errors import PlatformError, TwofoldError
 
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -77,14 +77,21 @@ def cause_of(error: BaseException) -> Cause:
     """Tell the class of an error: by itself, else by what it was raised from, else by whose code it came through."""
     for link in _chain(error):
         if isinstance(link, TwofoldError):
-            # Our own word for it, unless it tells of a failure inside the user's code.
-            inner = link.__cause__
-            return cause_of(inner) if inner is not None and users_frame(inner) else Cause(link.cause)
+            return _inside(link)
         if found := _resource(link):
             return found
     if isinstance(error, ImportError):
         return MODULE
     return USER_CODE if users_frame(error) else INTERNAL
+
+
+def _inside(error: TwofoldError) -> Cause:
+    """Class of an error of ours: its own word, unless it tells of the user's code or of what a machine ran out of."""
+    inner = error.__cause__
+    if inner is not None and users_frame(inner):
+        return cause_of(inner)
+    found = _resource(inner) if inner is not None and isinstance(error, PlatformError) else None
+    return Cause(found.name if found else error.cause)
 
 
 def users_frame(error: BaseException) -> traceback.FrameSummary | None:

@@ -67,7 +67,7 @@ def failure_text(error: BaseException, *, who: str = "", cause: str | None = Non
 
     Args:
         error: what ended the job.
-        who: process that it ended, e.g. `rank 1`.
+        who: process that it ended, e.g. `rank 1`; errors of ours tell of the job, not of one process.
         cause: class of the cause; None finds it out.
 
     Returns:
@@ -75,7 +75,7 @@ def failure_text(error: BaseException, *, who: str = "", cause: str | None = Non
         through (else of ours), and what to do.
     """
     found = cause_of(error)
-    head = f"{cause or found.name}: {f'{who}: ' if who else ''}"
+    head = f"{cause or found.name}: "
     notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     hint = f". {found.hint}" if found.hint and cause is None else ""
     if isinstance(error, TwofoldError):
@@ -83,7 +83,8 @@ def failure_text(error: BaseException, *, who: str = "", cause: str | None = Non
         return f"{head}{error}{notes}{_place(inner)}{hint}"
     kind = type(error).__name__
     said = f"{kind}: {error}" if str(error) else kind
-    return f"{head}{_shortened(said + notes, _SAID_CHARACTERS)}{_place(own_frame(error))}{hint}"
+    speaker = f"{who}: " if who else ""
+    return f"{head}{speaker}{_shortened(said + notes, _SAID_CHARACTERS)}{_place(own_frame(error))}{hint}"
 
 
 def exit_code(error: BaseException) -> int:

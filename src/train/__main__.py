@@ -30,6 +30,7 @@ from .supervise import supervise
 
 log = logging.getLogger("twofold.train")
 
+
 def run(environ: Mapping[str, str]) -> int:
     """Run the training job of this container and return its exit code."""
     paths = Paths.from_environ(environ)

@@ -75,7 +75,7 @@ def test_a_tree_that_cannot_be_written_is_logged_and_nothing_raised(tmp_path, ca
 
 def test_text_of_an_error_of_ours_is_its_message_alone():
     assert failure_text(DataError("No rows.")) == "data: No rows."
-    assert failure_text(DataError("No rows."), who="rank 1") == "data: rank 1: No rows."
+    assert failure_text(DataError("No rows."), who="rank 1") == "data: No rows."
     assert failure_text(DataError("No rows."), cause="user code") == "user code: No rows."
     assert failure_text(TwofoldError("Oops.")) == "internal: Oops."
 

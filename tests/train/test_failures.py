@@ -71,8 +71,8 @@ def with_code(make_tree):
         ),
         (
             FORWARD.format("raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.')"),
-            "memory: OutOfMemoryError: CUDA out of memory.",
-            "Lower 'micro_batch_size'",
+            "memory: OutOfMemoryError: ",
+            "lower 'micro_batch_size'",
         ),
         (FORWARD.format("[0] * (1 << 60)"), "memory: MemoryError (at ", "net.py:10 in forward"),
         (
@@ -112,8 +112,8 @@ def test_faults_of_data(make_tree, fail_here, files, text):
 def test_a_full_disk(make_tree, fail_here, files_of_at_most):
     with files_of_at_most(400_000):
         found = fail_here(make_tree(DATA, **SHORT, hidden=[512, 512]))
-    assert found.startswith("disk: SafetensorError: ")
-    assert "Raise VolumeSizeInGB" in found
+    assert found.startswith("disk: The model cannot be written to ")
+    assert "raise VolumeSizeInGB" in found
 
 
 def test_the_full_report_has_every_rank_in_order_and_the_traceback(with_code, fail_here):

@@ -102,7 +102,7 @@ def test_the_exit_code_and_the_line_of_a_failure_are_kept(job, run_verb):
     assert run.failure.startswith("user: ValueError: cannot reshape array of size 3 into shape (2,2) (at ")
     assert f"(at {paths.code}/train.py:5 in step: np.zeros(3).reshape(2, 2))" in run.failure
     assert "Traceback (most recent call last):\n" in run.log
-    assert run_verb(TRAIN, job("import sys\nsys.exit(42)\n"), expect=42).failure.endswith("ended with exit code 42")
+    assert "ended with exit code 42" in run_verb(TRAIN, job("import sys\nsys.exit(42)\n"), expect=42).failure
 
 
 FAILS_ALONE = """
@@ -162,7 +162,7 @@ def test_a_shell_script_gets_its_arguments_unharmed(job, run_verb):
     script = 'printf "<%s>" "$@"\necho\nexit 3\n'
     run = run_verb(TRAIN, job(script, program="run.sh", text="a b; $(touch /tmp/harm) 'c"), expect=3)
     assert "<--text><a b; $(touch /tmp/harm) 'c>\n" in run.log
-    assert run.failure == "user: run.sh ended with exit code 3: <--text><a b; $(touch /tmp/harm) 'c>"
+    assert run.failure.startswith("user: run.sh ended with exit code 3: <--text><a b; $(touch /tmp/harm) 'c>")
 
 
 @pytest.mark.parametrize(
