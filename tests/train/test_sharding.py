@@ -39,6 +39,10 @@ WAYS = {
 }
 ALONE = {"micro_batch_size", "positions", "precision", "activation_checkpointing"}
 """Settings that a run alone shares with the ways it is compared with; the last two change nothing."""
+MLP = {"hidden": "16", "epochs": 2, "batch_size": 8, "export_onnx": False, "learning_rate": 0.01}
+STOPPED = {"parallel": "fsdp", "max_steps": 3, "checkpoint_every": 3}
+"""Ends in the middle of an epoch."""
+GRID = {"parallel": "fsdp+tp"}
 
 
 def history(paths):
@@ -50,11 +54,22 @@ def measured(paths):
 
 
 @pytest.fixture(scope="session")
-def together(make_tree, prose, train_together):
-    """A tree for each way, trained by two ranks."""
+def together(make_tree, prose, classes, train_together):
+    """A tree for each way, trained by two ranks; and a checkpoint that fully sharded ranks leave to others."""
     trees = {way: make_tree(prose, **SHORT | settings) for way, settings in WAYS.items()}
+    trees["mlp"] = make_tree({"training": {"a.csv": classes(65)}}, **MLP, parallel="fsdp")
+    trees["stopped"] = make_tree(prose, **SHORT | STOPPED)
+    trees["resumed"] = resuming(make_tree(prose, **SHORT, parallel="tp"), trees["stopped"])
     train_together(2, "train_trees.py", *(tree.base for tree in trees.values()))
     return trees
+
+
+def resuming(paths, stopped):
+    """Let a tree find the checkpoint of another one, which may not be there yet."""
+    paths.checkpoints.mkdir()
+    name = f"step-{STOPPED['max_steps']:09d}"
+    (paths.checkpoints / name).symlink_to(stopped.checkpoints / name)
+    return paths
 
 
 @pytest.mark.procs
@@ -80,8 +95,26 @@ def test_the_artifact_is_the_one_of_a_run_alone(way, together, make_tree, prose,
 
 @pytest.mark.procs
 def test_metrics_are_counted_once(together):
-    for paths in together.values():
-        assert [record["step"] for record in history(paths)] == [5, 10]
+    for way in WAYS:
+        assert [record["step"] for record in history(together[way])] == [5, 10]
+
+
+@pytest.mark.procs
+def test_a_model_without_blocks_is_sharded_as_a_whole(together, make_tree, classes, train_here):
+    alone = train_here(make_tree({"training": {"a.csv": classes(65)}}, **MLP))
+    found, wanted = history(together["mlp"]), history(alone.paths)
+    names = ("step", "train:loss", "train:accuracy")
+    assert [[each[name] for name in names] for each in found] == [
+        pytest.approx([each[name] for name in names], rel=TOLERANCE) for each in wanted
+    ]
+
+
+@pytest.mark.procs
+def test_a_checkpoint_of_sharded_ranks_goes_on_in_tensor_parallel_and_alone(together, make_tree, prose, train_here):
+    unbroken = [pytest.approx(each, rel=TOLERANCE) for each in measured(together["fsdp"])]
+    assert measured(together["resumed"]) == unbroken
+    alone = train_here(resuming(make_tree(prose, **SHORT), together["stopped"]))
+    assert measured(alone.paths) == unbroken
 
 
 def test_blocks_are_the_members_of_the_outermost_lists():
@@ -110,3 +143,20 @@ def test_a_model_without_blocks_cannot_compute_them_twice():
     config = TrainingConfig(model="mlp", activation_checkpointing=True)
     with pytest.raises(ConfigError, match="activation_checkpointing is set, but the model 'mlp' has no blocks"):
         shard(nn.Linear(1, 1), config, Mesh(Degrees(), 0, 0), Ranks())
+
+
+@pytest.mark.slow
+@pytest.mark.procs
+def test_fifty_steps_are_the_same_on_a_grid_of_four(make_tree, prose, train_together, train_here):
+    """On 1 rank, 2 of DDP, 2 of FSDP, 2 of tensor parallelism, and 2 x 2; and a checkpoint of 2 x 2 on fewer."""
+    long = SHORT | {"epochs": 10, "max_steps": 50}
+    alone = train_here(make_tree(prose, **long))
+    grid, stopped = (make_tree(prose, **long | {"tensor_parallel": 2} | each) for each in ({}, STOPPED | GRID))
+    train_together(4, "train_trees.py", grid.base, stopped.base)
+    two = [make_tree(prose, **long, parallel=way) for way in ("ddp", "fsdp", "tp")]
+    fewer = [resuming(make_tree(prose, **long, parallel=way), stopped) for way in ("ddp", "tp")]
+    train_together(2, "train_trees.py", *(tree.base for tree in (*two, *fewer)))
+    expected = [pytest.approx(each, rel=1e-3) for each in measured(alone.paths)]
+    assert len(expected) == 10
+    for tree in (grid, *two, *fewer):
+        assert measured(tree) == expected
