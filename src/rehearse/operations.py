@@ -1,6 +1,6 @@
 """The operations of SageMaker that are rehearsed. Whatever is not in this table is refused."""
 
-from . import endpoints, tags, training
+from . import endpoints, processing, tags, training, transform
 from .operation import CREATED, FILTERS, Operation
 
 TRAINING = {
@@ -115,6 +115,41 @@ SERVING = {
     ),
 }
 
+JOBS = {
+    "CreateProcessingJob": Operation(
+        call=processing.create,
+        does="ProcessingJobName AppSpecification Environment ProcessingInputs.InputName ProcessingInputs.S3Input "
+        "ProcessingOutputConfig.Outputs.OutputName ProcessingOutputConfig.Outputs.S3Output Tags "
+        "ProcessingResources.ClusterConfig.InstanceCount StoppingCondition NetworkConfig.EnableNetworkIsolation",
+        keeps="RoleArn ProcessingResources.ClusterConfig.InstanceType ProcessingResources.ClusterConfig.VolumeSizeInGB "
+        "ProcessingResources.ClusterConfig.VolumeKmsKeyId ProcessingOutputConfig.KmsKeyId NetworkConfig.VpcConfig "
+        "NetworkConfig.EnableInterContainerTrafficEncryption ExperimentConfig",
+        same="hosts with names and network, configuration files, sharding, gzip, uploads at the end and continuous, "
+        "exit message, SIGINT and SIGKILL after 120 s, log streams",
+        differs="no Pipe mode, dataset definitions or Feature Store; the time to SIGKILL is not documented by AWS",
+    ),
+    "DescribeProcessingJob": Operation(call=processing.describe, does="ProcessingJobName", same="every field"),
+    "ListProcessingJobs": Operation(
+        call=processing.list_all, does=f"{FILTERS} StatusEquals", same="filters, order, pages"
+    ),
+    "StopProcessingJob": Operation(call=processing.stop, does="ProcessingJobName", same="outputs are sent"),
+    "CreateTransformJob": Operation(
+        call=transform.create,
+        does="TransformJobName ModelName MaxConcurrentTransforms ModelClientConfig MaxPayloadInMB BatchStrategy "
+        "Environment TransformInput TransformOutput.S3OutputPath TransformOutput.Accept TransformOutput.AssembleWith "
+        "TransformResources.InstanceCount DataProcessing Tags",
+        keeps="TransformOutput.KmsKeyId TransformResources.InstanceType TransformResources.VolumeKmsKeyId "
+        "TransformResources.TransformAmiVersion ExperimentConfig",
+        same="split, strategy, assembly, concurrency from /execution-parameters, retries, filters, join; whole objects",
+        differs="objects come one after another; chunked requests are never sent; no data capture",
+    ),
+    "DescribeTransformJob": Operation(call=transform.describe, does="TransformJobName", same="every field"),
+    "ListTransformJobs": Operation(
+        call=transform.list_all, does=f"{FILTERS} StatusEquals", same="filters, order, pages"
+    ),
+    "StopTransformJob": Operation(call=transform.stop, does="TransformJobName", same="objects that are whole stay"),
+}
+
 TAGS = {
     "AddTags": Operation(call=tags.add, does="ResourceArn Tags", same="tags of every rehearsed resource"),
     "ListTags": Operation(
@@ -123,5 +158,5 @@ TAGS = {
     "DeleteTags": Operation(call=tags.delete, does="ResourceArn TagKeys", same="by key"),
 }
 
-TABLE: dict[str, Operation] = {**TRAINING, **SERVING, **TAGS}
+TABLE: dict[str, Operation] = {**TRAINING, **SERVING, **JOBS, **TAGS}
 """By the name of the operation."""

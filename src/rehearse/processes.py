@@ -60,7 +60,7 @@ class ProcessGroup:
     def start(self, spec: Spec) -> "ProcessInstance":
         """Start the command; PlatformError when it cannot be started."""
         argv = [*spec.entrypoint, *spec.arguments] or ["twofold", "auto"]
-        # What a command names below /opt/ml is below the folder that stands for it.
+        # What a command or a variable names below /opt/ml is below the folder that stands for it.
         argv = [argument.replace(str(DEFAULT_BASE_DIR), str(spec.base)) for argument in argv]
         mark = f"{self._mark}:{secrets.token_hex(8)}"
         scratch = spec.base.with_name(f"{spec.base.name}.tmp")
@@ -70,7 +70,7 @@ class ProcessGroup:
             "TMPDIR": str(scratch),
             "PYTHONUNBUFFERED": "1",
             **({"MASTER_PORT": self._master_port} if self._master_port else {}),
-            **spec.environ,
+            **{name: _moved(value, spec.base) for name, value in spec.environ.items()},
             BASE_DIR_VARIABLE: str(spec.base),
             MARK: mark,
         }
@@ -124,6 +124,12 @@ class ProcessInstance:
         self._reader.join(timeout=10)
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def _moved(value: str, base: Path) -> str:
+    """A variable's value that is a path below `/opt/ml`, in the folder that stands for it."""
+    below = value == str(DEFAULT_BASE_DIR) or value.startswith(f"{DEFAULT_BASE_DIR}/")
+    return str(base) + value.removeprefix(str(DEFAULT_BASE_DIR)) if below else value
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from ..errors import ConfigError
-from . import endpoints, training
+from . import endpoints, job_run
 from .aws import connect
 from .backend import Backend
 from .context import Context
@@ -79,7 +79,7 @@ def rehearsal(
         thread = threading.Thread(target=server.serve_forever, name="server", daemon=True)
         thread.start()
         try:
-            training.recover(context)
+            job_run.recover(context)
             endpoints.recover(context)
             front.context = context
             yield context

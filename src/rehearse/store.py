@@ -16,8 +16,14 @@ Document = dict[str, Any]
 NAMES = {
     "Endpoint": "EndpointName",
     "EndpointConfig": "EndpointConfigName",
+    "HyperParameterTuningJob": "HyperParameterTuningJobName",
     "Model": "ModelName",
+    "ModelPackage": "ModelPackageArn",
+    "ModelPackageGroup": "ModelPackageGroupName",
+    "MonitoringSchedule": "MonitoringScheduleName",
+    "ProcessingJob": "ProcessingJobName",
     "TrainingJob": "TrainingJobName",
+    "TransformJob": "TransformJobName",
 }
 """Kinds of resources, and the field that holds each one's name."""
 
@@ -61,7 +67,7 @@ class Store:
                 # The SDK and the waiters know a missing resource by these words.
                 raise ApiError(
                     f"Could not find {kind} {name!r}: Requested resource not found.",
-                    code="ResourceNotFound" if kind == "TrainingJob" else "ValidationException",
+                    code="ResourceNotFound" if kind.endswith("Job") else "ValidationException",
                 )
             return copy.deepcopy(self._documents[kind][name])
 

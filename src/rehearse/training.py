@@ -4,7 +4,7 @@ import re
 import time
 
 from ..errors import ApiError
-from . import listing, trees
+from . import job_run, listing, trees
 from .aws import arn
 from .context import Context
 from .store import Document
@@ -46,15 +46,7 @@ def list_all(context: Context, request: Document) -> Document:
 
 def stop(context: Context, request: Document) -> Document:
     """StopTrainingJob: SIGTERM, 120 s, SIGKILL; what is in the model folder by then is sent."""
-    name = request["TrainingJobName"]
-    job = context.store.get(KIND, name)
-    run = context.run(KIND, name)
-    if run is None or job["TrainingJobStatus"] not in ("InProgress", "Stopping"):
-        raise ApiError(
-            f"The request was rejected because the training job {name!r} is in status {job['TrainingJobStatus']}.",
-            code="ValidationException",
-        )
-    run.tell("stopped")
+    job_run.stop(context, KIND, request["TrainingJobName"])
     return {}
 
 
@@ -65,20 +57,6 @@ def delete(context: Context, request: Document) -> Document:
         raise ApiError(f"The training job {name!r} runs. Stop it first.", code="ResourceInUse")
     context.store.delete(KIND, name)
     return {}
-
-
-def recover(context: Context) -> None:
-    """Say of the jobs that a dead rehearsal had running that they have failed."""
-    for job in context.store.all(KIND):
-        if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
-            context.store.update(
-                KIND,
-                job["TrainingJobName"],
-                TrainingJobStatus="Failed",
-                SecondaryStatus="Failed",
-                FailureReason="InternalServerError: the rehearsal ended while this job ran",
-                TrainingEndTime=time.time(),
-            )
 
 
 def _check(request: Document) -> None:

@@ -6,18 +6,16 @@ Starting -> Downloading -> Training -> Uploading -> Completed
 """
 
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Sequence
 
 from ..contract.outcome import FAILURE_CHARACTERS
 from ..contract.paths import Paths
-from ..errors import ApiError, TwofoldError
 from . import trees
-from .backend import Group, Instance, Spec, end
+from .backend import Group, Spec
 from .channels import Pipe, copy, share, sources
-from .context import Cause, Context
+from .context import Context
+from .job_run import JobRun
 from .logs import Scraper, Stream, put_metrics
 from .objects import Location, locate, send_archive, send_tree
 from .store import Document
@@ -28,103 +26,52 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 TENSORBOARD = "/opt/ml/output/tensorboard"
 
 
-class TrainingRun:
+class TrainingRun(JobRun):
     """Runs a job in a thread of its own and writes into the store how it stands."""
 
     def __init__(self, context: Context, name: str) -> None:
-        self._context, self._name = context, name
-        self._job = context.store.get("TrainingJob", name)
-        self._folder = context.folder / "training" / name
-        self._cause: Cause | None = None
-        self._wake = threading.Event()
-        self._scraper = Scraper(self._job["AlgorithmSpecification"].get("MetricDefinitions", []))
+        super().__init__(context, "TrainingJob", name)
+        self._scraper = Scraper(self.job["AlgorithmSpecification"].get("MetricDefinitions", []))
         self._sent = 0
-        self._instances: list[Instance] = []
-        self._streams: list[Stream] = []
         self._uploads: list[Upload] = []
         self._pipes: list[Pipe] = []
         self._trees: list[Paths] = []
         self._created = time.monotonic()
         self._trained_s = 0.0
         self._since: float | None = None
-        self._deciding = threading.Lock()
-        self._decided = False
-        self.thread = threading.Thread(target=self._run, name=f"training {name}", daemon=True)
-
-    def tell(self, cause: Cause) -> bool:
-        """Have it end, or start again, for a cause; False when it has ended by itself or was told before."""
-        with self._deciding:
-            heard = not self._decided and self._cause in (None, "reclaimed")
-            if heard:
-                self._cause = cause
-        self._wake.set()
-        return heard
-
-    def kill(self, host: int) -> None:
-        """Kill everything on one of the hosts, counted from 1, as a machine's failure would.
-
-        Raises:
-            ApiError: it has no such host, or does not run yet.
-        """
-        instances = self._instances
-        if not 1 <= host <= len(instances):
-            raise ApiError(f"{len(instances)} hosts run, there is no host {host}.", code="ValidationException")
-        instances[host - 1].signal(signal.SIGKILL)
 
     @property
     def metrics(self) -> list[Document]:
         """What the metric definitions have found so far."""
         return self._scraper.found
 
-    def _run(self) -> None:
-        try:
-            while not self._attempt():
-                with self._deciding:
-                    self._cause = None if self._cause == "reclaimed" else self._cause
-                self._wake.clear()
-        except TwofoldError as error:
-            # The platform's word for what the request or the data is to blame for.
-            self._fail(f"ClientError: {error}")
-        except Exception as error:
-            self._fail(f"InternalServerError: {type(error).__name__}: {error}")
-            raise
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._context.ended(self)
-
-    def _attempt(self) -> bool:
+    def attempt(self) -> bool:
         """Run the job once; False when its instances were reclaimed and it has to start again."""
         self._secondary("Starting", "Preparing the instances for training")
-        job, store = self._job, self._context.store
+        job = self.job
         groups = trees.instance_groups(job["ResourceConfig"])
         count = sum(group["InstanceCount"] for group in groups)
-        group = self._context.backend.group(
-            f"training-{self._name}", count, isolated=bool(job.get("EnableNetworkIsolation"))
+        group = self.context.backend.group(
+            f"training-{self.name}", count, isolated=bool(job.get("EnableNetworkIsolation"))
         )
-        instances: list[Instance] = []
         codes: list[int | None] = []
         try:
             self._secondary("Downloading", "Downloading the input data")
-            store.update("TrainingJob", self._name, TrainingStartTime=time.time())
+            self.update(TrainingStartTime=time.time())
             self._lay(group)
-            if self._cause is None:
+            if self.cause is None:
                 self._secondary("Training", "Training image download completed. Training in progress.")
                 self._since = time.monotonic()
-                instances = self._instances = self._start(group)
-                codes = self._watch(instances)
+                self._start(group)
+                codes = self.watch(self._check_time, grace_s=self.context.settings.training_grace_s)
                 self._trained_s, self._since = self._trained_s + time.monotonic() - self._since, None
         finally:
-            end(instances, 0)
-            self._instances = []
-            for instance in instances:
-                instance.close()
+            self.stop()
             for pipe in self._pipes:
                 pipe.close()
             group.close()
-            self._look()
-        with self._deciding:
-            self._decided = self._cause != "reclaimed"
-        if not self._decided:
+            self.flush()
+        if not self.settle():
             self._secondary("Interrupted", "The spot instances were reclaimed")
             return False
         self._finish(codes)
@@ -132,10 +79,10 @@ class TrainingRun:
 
     def _lay(self, group: Group) -> None:
         """Make the trees of all hosts: configuration, channels, checkpoints."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        job, s3 = self._job, self._context.clients.s3
+        shutil.rmtree(self.folder, ignore_errors=True)
+        job, s3 = self.job, self.context.clients.s3
         self._pipes, self._uploads = [], []
-        self._trees = [Paths(self._folder / f"algo-{number}") for number in range(1, len(group.hosts) + 1)]
+        self._trees = [Paths(self.folder / f"algo-{number}") for number in range(1, len(group.hosts) + 1)]
         of_group = trees.members(trees.instance_groups(job["ResourceConfig"]), group.hosts)
         for paths, host in zip(self._trees, group.hosts, strict=True):
             trees.write_training(paths, job, host, group.hosts, group.interface)
@@ -163,108 +110,82 @@ class TrainingRun:
                         upload.restore()
                     self._uploads.append(upload)
 
-    def _start(self, group: Group) -> list[Instance]:
-        job, instances = self._job, []
-        algorithm = job["AlgorithmSpecification"]
+    def _start(self, group: Group) -> None:
+        job, algorithm = self.job, self.job["AlgorithmSpecification"]
         entrypoint = algorithm.get("ContainerEntrypoint", [])
         arguments = algorithm.get("ContainerArguments", [] if entrypoint else ["train"])
-        stamp = int(time.time())
-        self._streams = []
+        stamp, image = int(time.time()), algorithm["TrainingImage"]
+        self.streams = []
         for number, (paths, host) in enumerate(zip(self._trees, group.hosts, strict=True), 1):
-            stream = Stream(self._context.clients, LOG_GROUP, f"{self._name}/algo-{number}-{stamp}")
-            stream.line(
-                self._context.backend.stands_in and f"{self._context.backend.stands_in} {algorithm['TrainingImage']}"
-            )
-            self._streams.append(stream)
+            stream = self.open_stream(LOG_GROUP, f"{self.name}/algo-{number}-{stamp}", image)
 
             def on_line(text: str, stream: Stream = stream) -> None:
                 stream.line(text)
                 self._scraper.line(text)
 
-            instances.append(
-                group.start(
-                    Spec(
-                        name=f"training-{self._name}-algo-{number}",
-                        image=algorithm["TrainingImage"],
-                        base=paths.base,
-                        host=host,
-                        entrypoint=entrypoint,
-                        arguments=arguments,
-                        environ={
-                            **self._context.environ(isolated=bool(job.get("EnableNetworkIsolation"))),
-                            "TRAINING_JOB_NAME": self._name,
-                            "TRAINING_JOB_ARN": job["TrainingJobArn"],
-                            **job.get("Environment", {}),
-                        },
-                        on_line=on_line,
-                    )
-                )
+            self.start(
+                group,
+                Spec(
+                    name=f"training-{self.name}-algo-{number}",
+                    image=image,
+                    base=paths.base,
+                    host=host,
+                    entrypoint=entrypoint,
+                    arguments=arguments,
+                    environ={
+                        **self.context.environ(isolated=bool(job.get("EnableNetworkIsolation"))),
+                        "TRAINING_JOB_NAME": self.name,
+                        "TRAINING_JOB_ARN": job["TrainingJobArn"],
+                        **job.get("Environment", {}),
+                    },
+                    on_line=on_line,
+                ),
             )
-        return instances
-
-    def _watch(self, instances: Sequence[Instance]) -> list[int | None]:
-        """Wait until all have ended, one has failed, or they have to; the exit codes before the rest was ended."""
-        grace = self._context.settings.training_grace_s
-        looked = time.monotonic()
-        while not _over(instances) and self._cause is None:
-            self._wake.wait(0.05)
-            self._check_time()
-            if time.monotonic() - looked >= self._context.settings.sync_s:
-                self._look()
-                looked = time.monotonic()
-        codes = [instance.poll() for instance in instances]
-        if self._cause in ("stopped", "runtime", "wait"):
-            self._context.store.update("TrainingJob", self._name, TrainingJobStatus="Stopping")
-            self._secondary("Stopping", "Stopping the training job")
-        # Told while it ended by itself, it is stopped all the same: there is nothing to wait for.
-        end(instances, grace)
-        return codes
 
     def _check_time(self) -> None:
-        condition = self._job["StoppingCondition"]
+        condition = self.job["StoppingCondition"]
         running = self._trained_s + (time.monotonic() - self._since if self._since else 0)
         if running > condition.get("MaxRuntimeInSeconds", 86_400):
             self.tell("runtime")
         if time.monotonic() - self._created > condition.get("MaxWaitTimeInSeconds", float("inf")):
             self.tell("wait")
 
-    def _look(self) -> None:
+    def flush(self) -> None:
         """Send on what the hosts have said and written."""
+        super().flush()
         for upload in self._uploads:
             upload.run()
-        for stream in self._streams:
-            stream.flush()
         found = self._scraper.found
-        dimensions = [{"Name": "TrainingJobName", "Value": self._name}]
+        dimensions = [{"Name": "TrainingJobName", "Value": self.name}]
         put_metrics(
-            self._context.clients,
+            self.context.clients,
             LOG_GROUP,
             [{**metric, "Dimensions": dimensions} for metric in found[self._sent :]],
         )
         self._sent = len(found)
-        self._context.store.update("TrainingJob", self._name, FinalMetricDataList=self._scraper.final)
+        self.update(FinalMetricDataList=self._scraper.final)
 
     def _finish(self, codes: Sequence[int | None]) -> None:
         """Send the artifacts and say how it ended."""
         failed = next((number for number, code in enumerate(codes) if code), None)
-        if self._cause is None and failed is not None:
+        if self.cause is None and failed is not None:
             self._send(model=False)
-            self._fail(_reason(self._trees, failed, codes[failed] or 0))
+            self.fail(_reason(self._trees, failed, codes[failed] or 0))
             return
-        if self._cause == "rehearsal":
-            self._fail("InternalServerError: the rehearsal was stopped while this job ran")
+        if self.cause == "rehearsal":
+            self.fail("InternalServerError: the rehearsal was stopped while this job ran")
             return
         self._secondary("Uploading", "Uploading generated training model")
         self._send(model=True)
-        if self._cause is None:
+        if self.cause is None:
             self._close("Completed", "Completed", "Training job completed")
         else:
             words = {"runtime": "MaxRuntimeExceeded", "wait": "MaxWaitTimeExceeded"}
-            self._close("Stopped", words.get(self._cause, "Stopped"), "Training job stopped")
+            self._close("Stopped", words.get(self.cause, "Stopped"), "Training job stopped")
 
     def _send(self, *, model: bool) -> None:
-        output, s3 = self._job["OutputDataConfig"], self._context.clients.s3
-        place = locate(output["S3OutputPath"]) / self._name / "output"
+        output, s3 = self.job["OutputDataConfig"], self.context.clients.s3
+        place = locate(output["S3OutputPath"]) / self.name / "output"
         models, data = [tree.model for tree in self._trees], [tree.output_data for tree in self._trees]
         if output.get("CompressionType") == "NONE":
             target: Location = place / "model"
@@ -278,17 +199,20 @@ class TrainingRun:
                 send_archive(s3, models, target)
         if model:
             uri = f"{target}/" if output.get("CompressionType") == "NONE" else str(target)
-            self._context.store.update("TrainingJob", self._name, ModelArtifacts={"S3ModelArtifacts": uri})
+            self.update(ModelArtifacts={"S3ModelArtifacts": uri})
 
-    def _fail(self, reason: str) -> None:
-        self._context.store.update("TrainingJob", self._name, FailureReason=reason[:FAILURE_CHARACTERS])
+    def stopping(self) -> None:
+        """Write down that it is being stopped."""
+        self._secondary("Stopping", "Stopping the training job", TrainingJobStatus="Stopping")
+
+    def fail(self, reason: str) -> None:
+        """Write down that it has failed."""
+        self.update(FailureReason=reason[:FAILURE_CHARACTERS])
         self._close("Failed", "Failed", reason[:FAILURE_CHARACTERS])
 
     def _close(self, status: str, secondary: str, message: str) -> None:
         seconds = max(1, round(self._trained_s))
-        self._context.store.update(
-            "TrainingJob", self._name, TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds
-        )
+        self.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
         self._secondary(secondary, message, TrainingJobStatus=status, TrainingEndTime=time.time())
 
     def _secondary(self, status: str, message: str, **fields: object) -> None:
@@ -303,13 +227,7 @@ class TrainingRun:
                 transitions[-1]["EndTime"] = now
             job.update({"SecondaryStatus": status, **fields})
 
-        self._context.store.change("TrainingJob", self._name, change)
-
-
-def _over(instances: Sequence[Instance]) -> bool:
-    """Whether all have ended well or one has not."""
-    codes = [instance.poll() for instance in instances]
-    return all(code is not None for code in codes) or any(codes)
+        self.context.store.change(self.kind, self.name, change)
 
 
 def _reason(hosts: Sequence[Paths], failed: int, code: int) -> str:

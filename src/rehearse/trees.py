@@ -60,6 +60,18 @@ def write_training(paths: Paths, job: Document, host: str, hosts: Sequence[str],
     )
 
 
+def write_processing(paths: Paths, job: Document, host: str, hosts: Sequence[str], interface: str) -> None:
+    """Write what a processing container reads: `config`, not `input/config`."""
+    paths.output.mkdir(parents=True, exist_ok=True)
+    _write(
+        paths.processing_resource_config,
+        {"current_host": host, "hosts": sorted(hosts), "network_interface_name": interface},
+    )
+    shown = ("AppSpecification", "Environment", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources")
+    names = ("ProcessingJobArn", "ProcessingJobName", *shown, "RoleArn", "StoppingCondition")
+    _write(paths.processing_config / "processingjobconfig.json", {name: job.get(name) for name in names})
+
+
 def mode(channel: Document, job: Document) -> str:
     """Input mode of a channel: its own, else the job's."""
     return str(channel.get("InputMode") or job["AlgorithmSpecification"]["TrainingInputMode"])
