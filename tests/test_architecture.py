@@ -80,6 +80,7 @@ TESTED_THROUGH = {
     "serve/gateway/limits.py": "serve/gateway/test_loop.py",
     "monitor/__main__.py": "monitor/test_run.py",
     "monitor/answers.py": "monitor/test_traffic.py",
+    "monitor/observations.py": "monitor/test_quality.py",
     "monitor/profiles.py": "monitor/test_drift.py",
     "monitor/publish.py": "monitor/test_run.py",
     "prepare/": "prepare/test_run.py",

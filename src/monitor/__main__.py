@@ -19,6 +19,7 @@ from .capture import Window, read_captured, read_time
 from .drift import METHODS, Method
 from .job import Job, read_job
 from .publish import Origin, message, write_metrics
+from .quality import PROBLEMS, Problem
 from .run import Monitor, Options, Result
 from .tables import read_blocks
 from .traffic import Traffic, read_traffic
@@ -62,10 +63,10 @@ def _baseline(source: Path, target: Path, *, captured: bool, window: Window, con
     if captured:
         traffic = read_traffic(read_captured(source, window), Alignment())
         _report_malformed(traffic)
-        summary = traffic.whole()
+        summary, quality = traffic.whole(), traffic.whole_quality().metrics()
     else:
-        summary = summarise(read_blocks(source, content_type))
-    write_baseline(summary, target)
+        summary, quality = summarise(read_blocks(source, content_type)), {}
+    write_baseline(summary, target, quality)
     return f"Completed: baseline of {summary.rows} rows and {len(summary.features)} features in {target}"
 
 
@@ -100,6 +101,7 @@ def _job(paths: Paths, job: Job) -> str:
         constraints=job.constraints,
         captured=job.captured,
         window=job.window,
+        problem=job.problem,
     )
     traffic, result = _run(options)
     if result is not None and job.publish_metrics:
@@ -142,9 +144,18 @@ def baseline(source: Path, target: Path, content_type: str | None, *, captured: 
 @click.option("--start", metavar="TIME", help="Leave out what came before, e.g. 2026-09-01T15:00:00Z.")
 @click.option("--end", metavar="TIME", help="Leave out what came at this time and after.")
 @click.option("--label", metavar="NAME", help="Feature of the baseline that requests do not hold; by default 'label'.")
+@click.option("--problem", type=click.Choice(PROBLEMS), help="What the model is asked for; by default answers tell.")
 @click.option("--method", type=click.Choice(METHODS), default="distance", help="What decides that a feature drifted.")
 def run(
-    source: Path, target: Path, *, folder: Path, start: str | None, end: str | None, label: str | None, method: Method
+    source: Path,
+    target: Path,
+    *,
+    folder: Path,
+    start: str | None,
+    end: str | None,
+    label: str | None,
+    problem: Problem | None,
+    method: Method,
 ) -> None:
     """Hold the captured traffic IN against a baseline and write what breaks it to the folder OUT."""
 
@@ -156,6 +167,7 @@ def run(
             constraints=folder / CONSTRAINTS,
             window=Window(read_time("--start", start), read_time("--end", end)),
             label=label,
+            problem=problem,
             method=method,
         )
         return _told(options, *_run(options))

@@ -11,7 +11,8 @@ from .summary import Column, Floats
 
 PREDICTION, PROBABILITY = "prediction", "probability"
 """Features of answers: the number or the class, and the probability of that class."""
-_LABEL = "label"
+LABEL = "label"
+"""Usual name of the feature that a model is asked for."""
 _NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 _MISSING = pa.array(["", "nan", "NaN", "null", "NULL", "None", "NA", "N/A"])
 
@@ -60,8 +61,8 @@ class Alignment:
 
 def guess_label(features: Sequence[str], width: int | None = None) -> str | None:
     """Guess which feature a model is asked for: `label`, or the first where a request has one value less."""
-    if _LABEL in features:
-        return _LABEL
+    if LABEL in features:
+        return LABEL
     return features[0] if features and width is not None and width == len(features) - 1 else None
 
 

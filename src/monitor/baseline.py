@@ -1,10 +1,12 @@
 """A run of `monitor baseline`: one pass over training data, two files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 from . import schema
+from .quality import propose
 from .statistics import constraints_of, statistics_of
 from .summary import Block, Summary
 
@@ -20,8 +22,8 @@ def summarise(blocks: Iterable[tuple[Block, int]]) -> Summary:
     return summary
 
 
-def write_baseline(summary: Summary, folder: Path) -> None:
-    """Write statistics, and what later traffic must be.
+def write_baseline(summary: Summary, folder: Path, quality: Mapping[str, Any] | None = None) -> None:
+    """Write statistics, and what later traffic must be; `quality` are metrics of the model.
 
     Raises:
         DataError: there was no row.
@@ -29,5 +31,5 @@ def write_baseline(summary: Summary, folder: Path) -> None:
     if not summary.rows:
         raise DataError("The data has no row. Expected at least one to make a baseline of: correct the input.")
     folder.mkdir(parents=True, exist_ok=True)
-    schema.write(folder / STATISTICS, statistics_of(summary))
-    schema.write(folder / CONSTRAINTS, constraints_of(summary))
+    schema.write(folder / STATISTICS, statistics_of(summary).model_copy(update=dict(quality or {})))
+    schema.write(folder / CONSTRAINTS, constraints_of(summary).model_copy(update=propose(quality or {})))

@@ -50,7 +50,7 @@ def check(window: Summary, baseline: Baseline) -> Findings:
         if feature is None or config.evaluate_constraints == "Disabled":
             continue
         violations += _type(part, feature, config)
-        violations += _completeness(part, feature, window.rows)
+        violations += _completeness(part, feature, window.rows if part in baseline.asked else 0)
         violations += _values(part, feature, config)
     for drift in drifts:
         if drift.drifted(baseline.method):
@@ -107,8 +107,7 @@ def _completeness(part: FeatureConstraints, feature: Feature, rows: int) -> list
     A baseline of 10 million rows knows its completeness better than a window of 50 can show, so what chance explains
     is not held against the window: three standard errors.
     """
-    total = max(rows, feature.present + feature.missing) if part.name not in {PREDICTION, PROBABILITY} else 0
-    total = total or feature.present + feature.missing
+    total = max(rows, feature.present + feature.missing)
     share = feature.present / total if total else 1.0
     expected = part.completeness
     slack = 3 * (expected * (1 - expected) / total) ** 0.5 if total else 0.0

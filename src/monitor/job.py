@@ -12,6 +12,7 @@ from ..contract.cluster import Cluster, read_cluster
 from ..contract.paths import DEFAULT_BASE_DIR, Paths
 from ..errors import ConfigError
 from .capture import Window, read_time
+from .quality import PROBLEMS, Problem
 
 SOURCE_VARIABLE = "dataset_source"
 _FORMATS = ("sagemakerCaptureJson", "csv", "json", "parquet")
@@ -34,6 +35,8 @@ class Job:
     publish_metrics: bool
     endpoint: str | None
     schedule: str | None
+    problem: Problem | None
+    """What the model is asked for, by `problem_type`."""
     cluster: Cluster
 
 
@@ -67,6 +70,7 @@ def read_job(paths: Paths, environ: Mapping[str, str]) -> Job:
         publish_metrics=environ.get("publish_cloudwatch_metrics", "Enabled") == "Enabled",
         endpoint=environ.get("sagemaker_endpoint_name") or None,
         schedule=environ.get("sagemaker_monitoring_schedule_name") or None,
+        problem=_problem(environ.get("problem_type") or ""),
         cluster=read_cluster(paths.processing_resource_config),
     )
 
@@ -76,6 +80,13 @@ def local(paths: Paths, text: str) -> Path:
     path = PurePosixPath(text)
     inside = path.is_relative_to(DEFAULT_BASE_DIR)
     return paths.base / path.relative_to(DEFAULT_BASE_DIR) if inside else Path(text)
+
+
+def _problem(text: str) -> Problem | None:
+    found = next((problem for problem in PROBLEMS if problem == text), None)
+    if text and found is None:
+        raise ConfigError(f"problem_type is {text!r}. Expected one of {', '.join(PROBLEMS)}: correct the variable.")
+    return found
 
 
 def _format(text: str) -> str:

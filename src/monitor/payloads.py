@@ -61,12 +61,16 @@ class Reader:
             return self._together(kind, bodies)
         except FormatError as error:
             if len(bodies) == 1:
-                self.malformed += 1
-                self.first_malformed = self.first_malformed or f"{kind.content_type or kind.encoding}: {error}"
+                self.found(f"{kind.content_type or kind.encoding}: {error}")
                 return []
         # Halves find what is broken in few steps, and leave what is not together.
         half = len(bodies) // 2
         return [*self.read(kind, bodies[:half]), *self.read(kind, bodies[half:])]
+
+    def found(self, reason: str) -> None:
+        """Count a body that is of no use."""
+        self.malformed += 1
+        self.first_malformed = self.first_malformed or reason
 
     def _together(self, kind: Kind, bodies: Sequence[str]) -> list[Rows]:
         form = by_media_type(kind.content_type) or _BY_ENCODING.get(kind.encoding)

@@ -19,6 +19,7 @@ from typing import Any
 from . import schema
 from .checks import Findings
 from .drift import Method
+from .quality import propose
 from .schema import Violation, Violations
 from .statistics import constraints_of, statistics_of
 from .summary import Summary
@@ -41,14 +42,21 @@ def write_results(folder: Path, summary: Summary, violations: Sequence[Violation
     """Write statistics, proposed constraints and violations of a window; `quality` are metrics of the model."""
     folder.mkdir(parents=True, exist_ok=True)
     schema.write(folder / "statistics.json", statistics_of(summary).model_copy(update=dict(quality)))
-    schema.write(folder / "constraints.json", constraints_of(summary))
+    schema.write(folder / "constraints.json", constraints_of(summary).model_copy(update=propose(quality)))
     for name in VIOLATIONS:
         schema.write(folder / name, Violations(violations=list(violations)))
 
 
-def write_drift(folder: Path, method: Method, whole: Findings, hours: Mapping[str, Findings]) -> None:
-    """Write the drift of every feature in the whole window and in each hour."""
-    content = {"method": method, "features": _drifts(whole), "hours": {hour: _drifts(hours[hour]) for hour in hours}}
+def write_drift(
+    folder: Path, method: Method, whole: Findings, hours: Mapping[str, Findings], quality: Mapping[str, Any]
+) -> None:
+    """Write the drift of every feature in the whole window and in each hour, and how good the model was."""
+    content = {
+        "method": method,
+        "features": _drifts(whole),
+        "hours": {hour: _drifts(hours[hour]) for hour in hours},
+        "quality": quality,
+    }
     (folder / "drift.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

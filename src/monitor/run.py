@@ -13,6 +13,7 @@ from .checks import Baseline, Findings, check
 from .drift import Method
 from .profiles import profile_of_statistics
 from .publish import write_drift, write_results
+from .quality import Problem, check_quality
 from .schema import Constraints, Statistics, Violation
 from .summary import Summary
 from .tables import read_blocks
@@ -35,6 +36,8 @@ class Options:
     label: str | None = None
     """Feature of the baseline that requests do not hold; by default it is guessed."""
     method: Method = "distance"
+    problem: Problem | None = None
+    """What the model is asked for; None finds it out from answers and truths."""
     part: int = 0
     """Number of this host where several share the files."""
     parts: int = 1
@@ -78,7 +81,7 @@ class Monitor:
         options = self._options
         if options.captured:
             blocks = read_captured(options.source, options.window, part=options.part, parts=options.parts)
-            return read_traffic(blocks, self._alignment)
+            return read_traffic(blocks, self._alignment, options.problem)
         return read_table(read_blocks(options.source), self._alignment, options.window.start[:13] or "all")
 
     def judge(self, traffic: Traffic) -> Result:
@@ -88,10 +91,13 @@ class Monitor:
         summary = traffic.whole()
         findings = check(summary, baseline)
         hours = {hour: check(traffic.hours[hour], baseline) for hour in sorted(traffic.hours)}
-        violations = [*findings.violations, *_of_hours(findings, hours)]
-        write_results(self._options.output, summary, violations, {})
-        write_drift(self._options.output, self._options.method, findings, hours)
-        return Result(summary, findings, violations, {})
+        quality = traffic.whole_quality().metrics()
+        worse = check_quality(quality, self._constraints.bounds())
+        violations = [*findings.violations, *worse, *_of_hours(findings, hours)]
+        write_results(self._options.output, summary, violations, quality)
+        metrics = {hour: part.metrics() for hour, part in sorted(traffic.quality.items())}
+        write_drift(self._options.output, self._options.method, findings, hours, metrics)
+        return Result(summary, findings, violations, quality)
 
 
 def _of_hours(whole: Findings, hours: Mapping[str, Findings]) -> list[Violation]:

@@ -208,6 +208,14 @@ class Constraints(Part):
     binary_classification_constraints: dict[str, MetricConstraint] | None = None
     multiclass_classification_constraints: dict[str, MetricConstraint] | None = None
 
+    def bounds(self) -> dict[str, dict[str, MetricConstraint] | None]:
+        """Bounds of model quality by the name of their group."""
+        return {
+            "regression_constraints": self.regression_constraints,
+            "binary_classification_constraints": self.binary_classification_constraints,
+            "multiclass_classification_constraints": self.multiclass_classification_constraints,
+        }
+
     def config_of(self, feature: FeatureConstraints) -> MonitoringConfig:
         """Configuration that holds for one column."""
         if feature.overrides is None:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .align import Alignment
+from .align import LABEL, Alignment
 from .answers import read_answers
 from .capture import Captured
+from .observations import read_observations
 from .payloads import Reader, Rows
+from .quality import Problem, Quality
 from .summary import Block, Column, Summary
 
 
@@ -17,6 +19,8 @@ class Traffic:
 
     hours: dict[str, Summary] = field(default_factory=dict)
     """By the hour, e.g. `2022-02-14T17`."""
+    quality: dict[str, Quality] = field(default_factory=dict)
+    """By the hour, where ground truth was there."""
     lines: int = 0
     malformed: int = 0
     """Lines and bodies that could not be read."""
@@ -29,6 +33,13 @@ class Traffic:
             summary.merge(self.hours[hour])
         return summary
 
+    def whole_quality(self) -> Quality:
+        """How good answers were in all hours together."""
+        found = Quality()
+        for hour in sorted(self.quality):
+            found.merge(self.quality[hour])
+        return found
+
     def note(self, malformed: int, first: str | None) -> None:
         """Count what could not be read."""
         self.malformed += malformed
@@ -38,6 +49,8 @@ class Traffic:
         """Take in another host's part."""
         for hour, summary in other.hours.items():
             self.hours.setdefault(hour, Summary()).merge(summary)
+        for hour, quality in other.quality.items():
+            self.quality.setdefault(hour, Quality()).merge(quality)
         self.lines += other.lines
         self.note(other.malformed, other.first_malformed)
 
@@ -45,6 +58,7 @@ class Traffic:
         """As JSON, without loss."""
         return {
             "hours": {hour: summary.to_json() for hour, summary in self.hours.items()},
+            "quality": {hour: quality.to_json() for hour, quality in self.quality.items()},
             "lines": self.lines,
             "malformed": self.malformed,
             "first_malformed": self.first_malformed,
@@ -54,14 +68,15 @@ class Traffic:
     def from_json(cls, content: Mapping[str, Any]) -> "Traffic":
         """Undo `to_json`."""
         hours = {hour: Summary.from_json(part) for hour, part in content["hours"].items()}
-        return cls(hours, content["lines"], content["malformed"], content["first_malformed"])
+        quality = {hour: Quality.from_json(part) for hour, part in content["quality"].items()}
+        return cls(hours, quality, content["lines"], content["malformed"], content["first_malformed"])
 
 
-def read_traffic(blocks: Iterable[Captured], alignment: Alignment) -> Traffic:
+def read_traffic(blocks: Iterable[Captured], alignment: Alignment, problem: Problem | None = None) -> Traffic:
     """Sum up captured lines."""
     traffic = Traffic()
     inputs = Reader(lambda place, width: alignment.is_text(alignment.names(width)[place]))
-    outputs = Reader(lambda _place, _width: None)
+    outputs, truths = (Reader(lambda _place, _width: None) for _ in range(2))
     for captured in blocks:
         traffic.lines += captured.lines
         traffic.note(captured.malformed, captured.first_malformed)
@@ -73,7 +88,11 @@ def read_traffic(blocks: Iterable[Captured], alignment: Alignment) -> Traffic:
                     add_inputs(summary, rows, alignment)
                 else:
                     _add_answers(summary, rows, alignment)
-    for reader in (inputs, outputs):
+        for found in read_observations(captured.labelled, outputs, truths):
+            traffic.quality.setdefault(found.hour, Quality(problem)).add(found)
+            summary = traffic.hours.setdefault(found.hour, Summary())
+            _add(summary, {alignment.label or LABEL: found.truth}, 0, alignment)
+    for reader in (inputs, outputs, truths):
         traffic.note(reader.malformed, reader.first_malformed)
     return traffic
 

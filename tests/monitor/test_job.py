@@ -40,6 +40,7 @@ def test_plain_data(tmp_path):
         ({"baseline_statistics": ""}, "baseline_constraints is given and baseline_statistics is not"),
         ({"dataset_format": "csv"}, "dataset_format is 'csv'"),
         ({"dataset_format": '{"xml": {}}'}, "dataset_format is"),
+        ({"problem_type": "Ranking"}, "problem_type is 'Ranking'"),
         ({"start_time": "noon"}, "start_time is 'noon'"),
     ],
 )

@@ -36,7 +36,7 @@ def lines(traffic, hour, *, shift=0.0, rows=400, seed=2):
 def violations(folder):
     first, second = ((folder / name).read_text() for name in NAMES)
     assert first == second
-    return {(part["feature_name"], part["constraint_check_type"]) for part in json.loads(first)["violations"]}
+    return {(part.get("feature_name"), part["constraint_check_type"]) for part in json.loads(first)["violations"]}
 
 
 def test_traffic_like_the_training_data(monitor, traffic, baseline, read_json, tmp_path):
@@ -179,3 +179,36 @@ def test_it_stops_when_it_is_asked_to(start_verb, traffic, baseline, tmp_path):
     assert run.wait() == 143
     os.close(reader)
     assert paths.message.read_text().startswith("stopped: SIGTERM")
+
+
+def labelled(traffic, hour, *, noise, shift=0.0, rows=400):
+    """Lines with the truth, from which the answers are off by noise."""
+    rng = np.random.default_rng(7)
+    table = rng.normal(size=(rows, 3))
+    answers = table.sum(axis=1)
+    truths = answers + rng.normal(shift, noise, rows)
+    return [
+        traffic.line(
+            ",".join(f"{value:.6g}" for value in row), f"{answer:.6g}", truth=f"{truth:.6g}", time=f"{hour}:00:00Z"
+        )
+        for row, answer, truth in zip(table, answers, truths, strict=True)
+    ]
+
+
+def test_a_model_that_got_worse(monitor, traffic, read_json, tmp_path):
+    """Requests and answers are as before; only the truth has moved."""
+    good = traffic.write("2026-11-25T13", labelled(traffic, "2026-11-25T13", noise=0.1))
+    monitor("baseline", good, tmp_path / "base", "--captured")
+    assert read_json(tmp_path / "base" / "statistics.json")["regression_metrics"]["mae"]["value"] < 0.1
+    monitor("run", good, tmp_path / "same", "--baseline", tmp_path / "base")
+    assert violations(tmp_path / "same") == set()
+    traffic.write("2026-11-25T13", labelled(traffic, "2026-11-25T13", noise=0.1, shift=2.0))
+    run = monitor("run", good, tmp_path / "out", "--baseline", tmp_path / "base")
+    found = read_json(tmp_path / "out" / "constraint_violations.json")["violations"]
+    kinds = {(part.get("feature_name") or part.get("metric_name"), part["constraint_check_type"]) for part in found}
+    assert ("mae", "GreaterThanThreshold") in kinds
+    assert ("r2", "LessThanThreshold") in kinds
+    assert ("label", "baseline_drift_check") in kinds
+    assert not {name for name, _ in kinds} & {"_c0", "_c1", "_c2", "prediction"}
+    assert "mae: GreaterThanThreshold" in run.log
+    assert list(read_json(tmp_path / "out" / "drift.json")["quality"]) == ["2026-11-25T13"]
