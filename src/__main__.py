@@ -1,5 +1,6 @@
 """The command `twofold`: what is not a verb of the platform, and `auto`, the image's default command."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,8 @@ import click
 
 from . import __version__
 from .contract import outcome
+from .contract.artifact import Task
+from .contract.metrics import TASKS, definitions
 from .contract.paths import Paths
 from .errors import ConfigError
 
@@ -57,6 +60,13 @@ def main(context: click.Context) -> None:
     """  # noqa: D301 - the escape is click's mark for lines that stay as they are
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+@main.command()
+@click.option("--task", "tasks", type=click.Choice(list(TASKS)), multiple=True, help="Only the metrics of this task.")
+def metrics(tasks: tuple[Task, ...]) -> None:
+    """Print what to pass as `metric_definitions`: a JSON list of each metric's name and regular expression."""
+    click.echo(json.dumps(definitions(*tasks), indent=2))
 
 
 @main.command()

@@ -67,6 +67,13 @@ def configure(level: int, *, rank: int | None = None, stream: TextIO | None = No
     root.setLevel(level)
 
 
+def redirect(stream: TextIO) -> None:
+    """Send lines to another stream from now on, all else as `configure` has set it."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineHandler):
+            handler.setStream(stream)
+
+
 def read_level(environ: Mapping[str, str], hyperparameter: str | None = None) -> int:
     """Read the numeric log level: the hyperparameter first, then `SAGEMAKER_CONTAINER_LOG_LEVEL`, else 20 (INFO).
 

@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from pathlib import Path
 
 import torch
 
@@ -12,11 +11,12 @@ from .checkpoint import Checkpoints, Progress, seed_step
 from .checkpoint_state import State
 from .config import TrainingConfig
 from .interrupt import Interrupt
-from .metrics import Meter, append_history, publish, start_history
+from .metrics import Meter
 from .optim import build_optimizer, learning_rate, set_learning_rate
 from .parallel import Replica, Sums
 from .piped import PipedSamples
 from .ranks import Ranks
+from .recorder import Recorder
 from .samples import Batch, Loader
 from .tasks import Task, named
 
@@ -35,14 +35,14 @@ class Trainer:
         *,
         training: Loader | PipedSamples,
         validation: Loader | PipedSamples | None,
-        output_data: Path,
+        recorder: Recorder,
     ) -> None:
         """Take everything that a run is made of; nothing is read or written before `fit`."""
         self.replica, self.task, self.config, self.ranks = replica, task, config, ranks
         self.training, self.validation = training, validation
         self.state = State(replica.module, build_optimizer(replica.module, config), best={})
         self.progress = Progress()
-        self._output_data = output_data
+        self._recorder = recorder
         self._checkpoints: Checkpoints | None = None
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
         epoch_steps = training.steps()
@@ -59,8 +59,7 @@ class Trainer:
             self.progress = checkpoints.resume(self.state)
         if self.progress.scaler:
             self._scaler.load_state_dict(self.progress.scaler)
-        if self.ranks.is_first:
-            start_history(self._output_data, self.progress.step)
+        self._recorder.start(self.progress.step, int(self._total_steps))
         metrics: dict[str, float] = {}
         while not self._finished():
             started = time.monotonic()
@@ -89,12 +88,14 @@ class Trainer:
         """Train to the end of the epoch; tell whether an interrupt came first."""
         progress, meter = self.progress, Meter(self.ranks, self.progress.epoch_sums)
         self.replica.module.train()
-        for batch in self.training.epoch(progress.epoch, progress.epoch_step):
+        for batch in self._recorder.epoch(self.training.epoch(progress.epoch, progress.epoch_step)):
             if progress.step >= self._total_steps:
                 break
-            meter.add(self._step(batch))
+            sums = self._step(batch)
+            meter.add(sums)
             progress.step += 1
             progress.epoch_step += 1
+            self._recorder.step(progress.step, progress.epoch + 1, sums)
             if self.ranks.any(interrupt.raised):
                 self._save(meter, interrupt)
                 return meter, True
@@ -134,7 +135,7 @@ class Trainer:
         progress, number = self.progress, self.progress.epoch + 1
         metrics = named("train", meter.total(self.task))
         seconds = time.monotonic() - started
-        speed = meter.seen() / max(seconds, 1e-9)
+        samples = meter.seen()
         last = number >= self.config.epochs or progress.step >= self._total_steps
         if self.validation and (number % self.config.eval_every == 0 or last):
             metrics |= self._evaluate(self.validation)
@@ -142,9 +143,7 @@ class Trainer:
         progress.closed = progress.step
         if progress.epoch_step >= self.training.steps():
             progress.epoch, progress.epoch_step, progress.epoch_sums = number, 0, [0.0, 0.0, 0.0]
-        if self.ranks.is_first:
-            publish(metrics, epoch=number, step=progress.step, samples_per_s=speed)
-            append_history(self._output_data, metrics, epoch=number, step=progress.step, seconds=seconds)
+        self._recorder.close_epoch(metrics, epoch=number, step=progress.step, seconds=seconds, samples=samples)
         return metrics
 
     def _evaluate(self, loader: Loader | PipedSamples) -> dict[str, float]:

@@ -28,6 +28,7 @@ from .loop import Trainer
 from .onnx_export import add_program, real_rows
 from .parallel import Replica
 from .ranks import Ranks, join
+from .recorder import Recorder
 from .survey import survey
 from .tasks import check_validation, choose_task
 
@@ -58,6 +59,7 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     replica = Replica(module, config, ranks)
     tensor = replica.mesh.degrees.tensor
     measured = evaluation_batch(config, ranks)
+    recorder = open_recorder(job, ranks)
     trainer = Trainer(
         replica,
         task,
@@ -65,11 +67,11 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         ranks,
         training=training.loader(config.batch_size, config.seed, shuffle=True, tensor=tensor),
         validation=validation.loader(measured, 0, shuffle=False, tensor=tensor) if validation else None,
-        output_data=job.paths.output_data,
+        recorder=recorder,
     )
     checkpoints = open_checkpoints(job, config, blueprint.architecture, training, ranks)
     # Until here SIGTERM ends the process at once, since there is nothing to save.
-    with listening() as interrupt:
+    with contextlib.closing(recorder), listening() as interrupt:
         metrics = trainer.fit(checkpoints, interrupt)
         whole = replica.whole(blueprint)
         if ranks.is_first:
@@ -77,6 +79,14 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
             if config.export_onnx:
                 add_program(job.paths.model, real_rows(training), interrupt)
+
+
+def open_recorder(job: TrainingJob, ranks: Ranks) -> Recorder:
+    """Return what records the run; TensorBoard's events go where the platform collects them, if it does."""
+    paths = job.paths
+    board = paths.tensorboard if paths.tensorboard.is_dir() else paths.output_data / paths.tensorboard.name
+    # Where hosts are described nobody watches, even if there is a terminal, as in the SDK's local mode.
+    return Recorder(ranks, paths.output_data, board, with_bar=not job.resource_config)
 
 
 def open_checkpoints(

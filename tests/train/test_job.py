@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from twofold.contract.artifact import read_manifest
+from twofold.contract.metrics import definitions
 
 pytestmark = pytest.mark.procs
 
@@ -62,6 +63,14 @@ def test_metrics_are_lines_of_one_rank(two):
     assert len(lines) == RUN["epochs"]
     assert all(line.startswith("[rank 0] ") for line in lines)
     assert re.search(r"epoch=1 step=5 train:loss=[0-9.]+ train:accuracy=[0-9.]+ validation:loss=[0-9.]+ ", lines[0])
+
+
+def test_what_twofold_metrics_prints_finds_every_number(alone):
+    """Three classes have no AUC, a CPU no GPU, and a run of a second no line in the middle of an epoch."""
+    missing = {
+        item["Name"] for item in definitions("classification") if not re.search(item["Regex"], alone.log, re.MULTILINE)
+    }
+    assert missing == {"validation:auc", "gpu_memory_gib", "running:loss"}
 
 
 def test_the_log_has_whole_lines_and_no_noise(two):

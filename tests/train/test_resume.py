@@ -27,7 +27,10 @@ SETTINGS = {
 
 def timeless(history):
     """Records without their times; sums of an epoch in two parts can differ in the last digit."""
-    records = [{**json.loads(line), "seconds": 0.0} for line in history.splitlines()]
+    records = [
+        {**json.loads(line), "seconds": 0.0, "samples_per_second": 0.0, "data_wait": 0.0}
+        for line in history.splitlines()
+    ]
     return [{name: round(value, 9) for name, value in record.items()} for record in records]
 
 

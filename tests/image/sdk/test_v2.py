@@ -1,8 +1,10 @@
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1500)]
 
 
@@ -18,6 +20,20 @@ def test_classic_flow_trains_deploys_and_predicts(image, digits, make_sdk, tmp_p
     assert log.count("train:loss=") == 10, "one line of metrics an epoch, from one of the two hosts"
     with tarfile.open(result["model_data"].removeprefix("file://")) as archive:
         assert {"twofold.json", "weights.safetensors"} <= set(archive.getnames())
+    assert sdk.containers(running=True) == []
+    sdk.sweep()
+    assert sdk.containers() == []
+
+
+def test_own_script_runs_on_two_hosts(image, digits, make_sdk):
+    """The very script that SDK v3's own launcher runs in test_v3.py."""
+    sdk = make_sdk("sdk2")
+
+    log = sdk.run("flow_v2_script.py", image, digits.channels["training"], HERE / "v3_source")
+
+    assert "own script: epoch=10 world=2" in log
+    with tarfile.open(log.split("model_data=file://")[1].split()[0]) as archive:
+        assert "own.safetensors" in archive.getnames()
     assert sdk.containers(running=True) == []
     sdk.sweep()
     assert sdk.containers() == []
