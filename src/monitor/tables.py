@@ -13,9 +13,9 @@ from ..contract.paths import scratch
 from ..errors import DataError, FormatError
 from ..formats import sniff
 from ..formats.sniff import Kind
-from ..stream import tables
 from ..stream.catalog import HEAD_BYTES, Host, open_dataset
 from ..stream.files import File, Maps, list_files
+from ..stream.rows import KINDS, blocks
 from ..stream.shards import Column as Values
 from ..stream.shards import Columns
 from .summary import Block, Column
@@ -42,7 +42,7 @@ def read_blocks(folder: Path, content_type: str | None = None) -> Iterator[tuple
     told: set[str] = set()
     if files and not (folder.is_dir() and any(folder.glob("index*.json"))):
         kind = _kind(files[0], content_type)
-        if kind in tables.KINDS:
+        if kind in KINDS:
             yield from (_flat(part, told) for file in files if file.size for part in _table(kind, file))
             return
     with tempfile.TemporaryDirectory(dir=scratch(), prefix="twofold-monitor-") as place:
@@ -55,7 +55,7 @@ def read_blocks(folder: Path, content_type: str | None = None) -> Iterator[tuple
 
 def _table(kind: Kind, file: File) -> Iterator[Columns]:
     try:
-        yield from tables.blocks(kind, file, Maps())
+        yield from blocks(kind, file, Maps())
     except FormatError as error:
         raise DataError(f"File {file.name}: {error}") from error
 

@@ -18,11 +18,11 @@ from ..errors import DataError, FormatError
 from ..formats import aialgs, npy, recordio, sniff, tfrecord
 from ..formats.layout import Buffer, Index, Layout, Sample, masked_crc
 from ..formats.sniff import Kind
-from . import index, tables
+from . import index, rows, tables
 from .dataset import Dataset
 from .files import File, Maps, gone, list_files
 from .folders import ImageFolder, TarShard
-from .shards import IndexedShard, LayoutShard, Shard, alike
+from .shards import BadRecords, IndexedShard, LayoutShard, Shard, alike
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file by which its kind is recognised."""
@@ -114,9 +114,10 @@ def open_dataset(
             f"objects or misses its last '/'; the channel has another name; the role may not read the bucket."
         )
     kind = manifests[0].kind if manifests else _kind(files, channel, content_type) if files else None
-    if kind in tables.KINDS:
+    if kind in rows.KINDS:
         manifests = []
-    opening = _Opening(channel, host, Maps(channel), threads, tables.variant(kind, files) if kind else "")
+    variant = tables.variant(kind, files, skip=on_bad_record == "skip") if kind else ""
+    opening = _Opening(channel, host, Maps(channel), threads, variant, on_bad_record == "skip")
     if kind and host.leads and not manifests:
         opening.derive_all(kind, files)
     # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
@@ -135,11 +136,12 @@ def open_dataset(
     filled = alike([shard for shard in shards if shard.records], channel)
     if not filled and not may_be_empty:
         raise DataError(
-            f"Channel {channel!r}: no record in its files ({len(files)}, such as "
-            f"{files[0].name if files else folder}). Expected one sample a line or record: put "
-            f"data there, or another S3 prefix into the job."
+            f"Channel {channel!r}: no record in its files, such as {files[0].name if files else folder}. Expected one "
+            f"sample a line or record: put data there, or another S3 prefix into the job."
         )
-    return Dataset(channel, filled, on_bad_record=on_bad_record)
+    dataset = Dataset(channel, filled, on_bad_record=on_bad_record)
+    opening.report_skipped(files, dataset.bad)
+    return dataset
 
 
 def _kind(files: list[File], channel: str, content_type: str | None) -> Kind:
@@ -181,23 +183,33 @@ class _Opening:
     threads: Executor | None
     variant: str
     """Names the way in which the channel's tables are read."""
+    skip: bool
+    """Whether broken lines of tables are left out."""
 
     def derive_all(self, kind: Kind, files: Sequence[File]) -> None:
         """Write what is derived from files to the scratch folder, for all processes of the host."""
         missing = [file for file in files if file.size and not tables.derived(self._derived_path(file))]
         width = None
         for file in files if missing and kind is Kind.LIBSVM else []:
-            width = max(width or 0, self._attempt(file, tables.libsvm_width))
+            found = partial(rows.libsvm_width, broken=(lambda _: None) if self.skip else None)
+            width = max(width or 0, self._attempt(file, found))
         for file in missing:
             self._attempt(file, partial(self._derive, kind, width))
 
     def _derive(self, kind: Kind, width: int | None, file: File) -> None:
         target = self._derived_path(file)
-        if kind in tables.KINDS or (kind is Kind.NPY and self._layout(kind, file) is None):
-            tables.derive(kind, file, self.maps, target, width=width)
+        if kind in rows.KINDS or (kind is Kind.NPY and self._layout(kind, file) is None):
+            tables.derive(kind, file, self.maps, target, width=width, skip=self.skip)
         elif kind in _RECORDS and self._layout(kind, file) is None:
             self.host.scratch.mkdir(parents=True, exist_ok=True)
             index.write_index(target.with_suffix(".npy"), _RECORDS[kind].index(self.maps.map(file)))
+
+    def report_skipped(self, files: Sequence[File], bad: BadRecords) -> None:
+        """Tell of the lines that were left out when tables were derived, now or by an earlier run."""
+        for file in files if self.skip and self.host.leads else []:
+            skipped = tables.skipped_of(self._derived_path(file))
+            if skipped.count:
+                bad.found(file.name, FormatError(skipped.first), count=skipped.count)
 
     def open(self, kind: Kind, file: File) -> Shard:
         """Open a file."""
@@ -211,7 +223,7 @@ class _Opening:
             raise FormatError("its records have no bytes. Expected at least one value in each.")
         if layout is not None or not file.size:
             return LayoutShard(file, layout or _EMPTY, self.maps)
-        if kind is Kind.NPY or kind in tables.KINDS:
+        if kind is Kind.NPY or kind in rows.KINDS:
             return self._table(kind, file)
         return self._indexed(kind, file, self._derived_path(file).with_suffix(".npy"))
 
@@ -241,6 +253,8 @@ class _Opening:
         if derived is None:
             return LayoutShard(file, _EMPTY, self.maps)
         content, first_line = File(file.name, derived, derived.stat().st_size), tables.FIRST_LINE.get(kind)
+        if tables.skipped_of(derived).count:
+            first_line = None
         if derived.suffix == ".npy":
             return LayoutShard(content, tables.read_layout(derived), self.maps, first_line=first_line)
         lines = tables.read_lines(self.maps.map(content))

@@ -54,8 +54,8 @@ class BadRecords:
         self._seen: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
 
-    def found(self, file: str, error: FormatError, row: int | None = None) -> None:
-        """Take note of one; whose `row` is known is not counted again in the next epoch.
+    def found(self, file: str, error: FormatError, row: int | None = None, *, count: int = 1) -> None:
+        """Take note of one, or of several by the first of them; whose `row` is known is not counted again.
 
         Raises:
             DataError: names channel and file, unless broken records are skipped.
@@ -65,7 +65,7 @@ class BadRecords:
             raise DataError(message) from error
         with self._lock:
             known = row is not None and (file, row) in self._seen
-            self.skipped += not known
+            self.skipped += 0 if known else count
             self.first = self.first or message
             if row is not None:
                 self._seen.add((file, row))

@@ -20,114 +20,39 @@ import numpy as np
 import orjson
 
 from ..errors import FormatError, PlatformError
-from ..formats import csv, header_csv, jsonl, libsvm, npy, npz, parquet
 from ..formats.layout import Buffer, Field, Index, Layout, Sample, Value
 from ..formats.sniff import Kind
 from .files import File, Maps, gone
+from .rows import blocks
 from .shards import NUMBERS, Column, Columns
 
-KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.LIBSVM, Kind.PARQUET, Kind.JSON_LINES, Kind.NPZ})
-"""What is read as a table."""
 FIRST_LINE = {Kind.CSV: 1, Kind.CSV_HEADER: 2, Kind.LIBSVM: 1, Kind.JSON_LINES: 1}
 """Line on which the first row stands, where rows are lines."""
-_BLOCK_BYTES = 16 << 20
-_BATCH_ROWS = 1 << 14
+_SKIPPED = ".skipped.json"
 _TEXT, _BYTES = "text", "bytes"
 
 
-def blocks(kind: Kind, file: File, maps: Maps, *, width: int | None = None) -> Iterator[Columns]:
-    """Read a table block by block: columns `[n, ...]` of numbers, lists of text or of arrays of several lengths.
+@dataclass(slots=True)
+class Skipped:
+    """Broken lines that were left out when a table was derived."""
 
-    Args:
-        kind: one of `KINDS`, or an array in Fortran order, whose rows do not lie together.
-        file: the table.
-        maps: maps it.
-        width: features of LibSVM, over all files of the channel; by default over this one.
+    count: int = 0
+    first: str = ""
+    """What was wrong with the first of them."""
 
-    Raises:
-        FormatError: names line or row, and column.
-    """
-    buffer = maps.map(file)
-    if kind is Kind.PARQUET:
-        source = parquet.open_file(buffer)
-        for number in range(len(source.group_rows)):
-            yield from source.batches(number, _BATCH_ROWS)
-    elif kind is Kind.NPZ:
-        yield from npz.blocks(buffer)
-    elif kind is Kind.NPY:
-        yield from _array_rows(buffer)
-    elif kind is Kind.LIBSVM:
-        features = libsvm_width(file) if width is None else width
-        for data, line in _lines(file):
-            yield from map(dict, libsvm.blocks(data, features, first_line=line))
-    elif kind is Kind.JSON_LINES:
-        yield from (jsonl.decode_columns(data, first_line=line) for data, line in _lines(file))
-    elif kind is Kind.CSV_HEADER:
-        yield from _named_rows(file)
-    else:
-        yield from _plain_rows(file)
+    def note(self, error: FormatError) -> None:
+        """Take note of one more."""
+        self.count += 1
+        self.first = self.first or str(error)
 
 
-def libsvm_width(file: File) -> int:
-    """Largest index in a file of LibSVM."""
-    return max((libsvm.width_of(data, first_line=line) for data, line in _lines(file)), default=0)
-
-
-def _array_rows(buffer: Buffer) -> Iterator[Columns]:
-    """Rows of an array, copied together."""
-    header = npy.read_header(buffer[: npy.PREFIX].tobytes())
-    if not header.shape:
-        raise FormatError("The array has no axes, expected [rows, ...]. Even a single row needs the first axis.")
-    array = np.ndarray(header.shape, header.dtype, buffer, header.offset, order="F" if header.fortran_order else "C")
-    rows = max(1, _BLOCK_BYTES // max(array[:1].nbytes, 1))
-    for first in range(0, len(array), rows):
-        yield {"data": np.ascontiguousarray(array[first : first + rows])}
-
-
-def _plain_rows(file: File) -> Iterator[Columns]:
-    """CSV without a header: the label, then the features."""
-    width = None
-    for data, line in _lines(file):
-        rows = csv.decode(data, first_line=line, columns=width)
-        if len(rows):
-            width = rows.shape[1]
-            yield {"label": rows[:, 0], "features": rows[:, 1:]} if width > 1 else {"label": rows[:, 0]}
-
-
-def _named_rows(file: File) -> Iterator[Columns]:
-    """CSV with a header."""
-    names: list[str] | None = None
-    text: frozenset[str] = frozenset()
-    for data, line in _lines(file):
-        rest = data
-        if names is None:
-            names = header_csv.header(data)
-            if names is None:
-                raise FormatError("line 1 is no header any more. Expected the file to stay while a job reads it.")
-            rest = data.partition(b"\n")[2]
-            text = header_csv.text_columns(rest, names)
-        yield header_csv.decode(rest, names, text, first_line=max(line, 2))
-
-
-def _lines(file: File) -> Iterator[tuple[bytes, int]]:
-    """Blocks of whole lines, with the number, from 1, of the first line of each."""
-    first_line = 1
-    try:
-        handle = file.path.open("rb")
-    except OSError as error:
-        raise gone(file.name, error) from error
-    with handle:
-        while lines := handle.readlines(_BLOCK_BYTES):
-            yield b"".join(lines), first_line
-            first_line += len(lines)
-
-
-def variant(kind: Kind, files: Sequence[File]) -> str:
+def variant(kind: Kind, files: Sequence[File], *, skip: bool = False) -> str:
     """Name the way in which the tables of a channel are read; rows of LibSVM are as wide as the widest of all files."""
+    name = f"{kind.value} without broken lines" if skip else kind.value
     if kind is not Kind.LIBSVM:
-        return kind.value
-    names = "\0".join(cached_name(file, kind.value) for file in files)
-    return f"{kind.value} {hashlib.sha256(names.encode()).hexdigest()}"
+        return name
+    names = "\0".join(cached_name(file, name) for file in files)
+    return f"{name} {hashlib.sha256(names.encode()).hexdigest()}"
 
 
 def cached_name(file: File, variant: str) -> str:
@@ -140,8 +65,10 @@ def cached_name(file: File, variant: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
-def derive(kind: Kind, file: File, maps: Maps, target: Path, *, width: int | None = None) -> None:
+def derive(kind: Kind, file: File, maps: Maps, target: Path, *, width: int | None = None, skip: bool = False) -> None:
     """Parse a table into `target`, with the suffix `.npy` or `.jsonl` by what its columns are.
+
+    Broken lines are left out and counted where that is asked for, in a file beside it.
 
     Raises:
         PlatformError: the disk is too small.
@@ -153,11 +80,15 @@ def derive(kind: Kind, file: File, maps: Maps, target: Path, *, width: int | Non
         target.parent.mkdir(parents=True, exist_ok=True)
         _check_room(target.parent, file)
         with partial.open("w+b") as out:
-            if not _write_records(out, blocks(kind, file, maps, width=width)):
+            skipped = Skipped()
+            if not _write_records(out, blocks(kind, file, maps, width=width, broken=skipped.note if skip else None)):
                 final = target.with_suffix(".jsonl")
                 out.seek(0)
                 out.truncate()
-                _write_lines(out, blocks(kind, file, maps, width=width))
+                skipped = Skipped()
+                _write_lines(out, blocks(kind, file, maps, width=width, broken=skipped.note if skip else None))
+        if skipped.count:
+            target.with_suffix(_SKIPPED).write_bytes(orjson.dumps(skipped))
         partial.replace(final)
     except OSError as error:
         raise PlatformError(
@@ -171,6 +102,12 @@ def derive(kind: Kind, file: File, maps: Maps, target: Path, *, width: int | Non
 def derived(target: Path) -> Path | None:
     """Return what `derive` has written for a target; None where it has not been there."""
     return next((path for suffix in (".npy", ".jsonl") if (path := target.with_suffix(suffix)).is_file()), None)
+
+
+def skipped_of(target: Path) -> Skipped:
+    """Read what `derive` has left out."""
+    path = target.with_suffix(_SKIPPED)
+    return Skipped(**orjson.loads(path.read_bytes())) if path.is_file() else Skipped()
 
 
 def read_layout(path: Path) -> Layout:

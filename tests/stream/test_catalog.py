@@ -19,6 +19,7 @@ from twofold.errors import DataError, PlatformError
 from twofold.formats import aialgs, recordio, tfrecord
 from twofold.formats import npy as npy_format
 from twofold.stream import index, tables
+from twofold.stream import rows as table_rows
 from twofold.stream.catalog import Host, open_dataset
 from twofold.stream.files import File, Maps
 from twofold.stream.loader import StreamingLoader
@@ -243,21 +244,21 @@ def test_small_files_of_one_stride_need_no_index(tmp_path, host, size):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][0] in {".csv", ".jsonl", ".libsvm", ".npy"}])
 def test_tables_larger_than_a_block(tmp_path, host, kind, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 512)
+    monkeypatch.setattr(table_rows, "_BLOCK_BYTES", 512)
     dataset = open_dataset(write(tmp_path / "data", kind, [slice(0, 120)]), channel="train", host=host)
     columns, _ = dataset.read(np.arange(120))
     assert all(same(columns[name], values) for name, values in KINDS[kind][2].items())
 
 
 def test_lists_whose_length_changes_late_are_lists(tmp_path, host, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(table_rows, "_BLOCK_BYTES", 64)
     (tmp_path / "a.jsonl").write_text("".join(f'{{"x": [{n}, {n}]}}\n' for n in range(30)) + '{"x": [1]}\n')
     columns, _ = open_dataset(tmp_path / "a.jsonl", channel="train", host=host).read(np.array([29, 30]))
     assert [values.tolist() for values in columns["x"]] == [[29, 29], [1]]
 
 
 def test_a_column_that_changes_its_kind_is_refused(tmp_path, host, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(table_rows, "_BLOCK_BYTES", 64)
     (tmp_path / "a.jsonl").write_text('{"x": 1}\n' * 30 + '{"x": "a"}\n' * 30)
     with pytest.raises(
         DataError, match=r"'train', file a.jsonl: (line 31, 'x'|from row \d+ on the columns are x \(text\))"
@@ -425,6 +426,37 @@ def test_broken_records_are_skipped_and_counted_once(tmp_path, host, kind):
         assert all(same(columns[name], taken(values, kept)) for name, values in truth.items())
     assert dataset.bad.skipped == 1
     assert dataset.bad.first.startswith(f"Channel 'train', file part-2{suffix}: record 7 at byte ")
+
+
+LINES = {
+    "csv": ("data.csv", [f"{n % 3},{n},{n * 2}" for n in range(3000)], "1,x,2", None),
+    "csv with header": ("data.csv", [f"{n % 3},{n},{n * 2}" for n in range(3000)], "1,2", "label,a,b"),
+    "json lines": (
+        "data.jsonl",
+        [f'{{"label": {n % 3}, "a": {n}}}' for n in range(3000)],
+        '{"label": 1, "b": 2}',
+        None,
+    ),
+    "libsvm": ("data.libsvm", [f"{n % 3} 1:{n + 1} 4:{n * 2 + 1}" for n in range(3000)], "1 4:1 1:2", None),
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_broken_lines_of_a_table_are_skipped_and_counted_by_every_run(tmp_path, host, kind):
+    name, lines, wrong, header = LINES[kind]
+    mixed = [*lines[:1], wrong, *lines[1:1500], wrong, wrong, *lines[1500:], wrong]
+    for folder, content in (("good", lines), ("mixed", mixed)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("\n".join([*([header] if header else []), *content]) + "\n")
+    with pytest.raises(DataError, match=f"line {2 + bool(header)}"):
+        open_dataset(tmp_path / "mixed", channel="train", host=host)
+    expected, _ = open_dataset(tmp_path / "good", channel="train", host=host).read(np.arange(3000))
+    for _ in range(2):  # parsed, then found in the scratch folder
+        dataset = open_dataset(tmp_path / "mixed", channel="train", host=host, on_bad_record="skip")
+        assert (len(dataset), dataset.bad.skipped) == (3000, 4)
+        assert dataset.bad.first.startswith(f"Channel 'train', file {name}: line {2 + bool(header)}")
+        columns, _ = dataset.read(np.arange(3000))
+        assert all(same(columns[field], values) for field, values in expected.items())
 
 
 def test_all_records_broken_leaves_nothing(tmp_path, host):

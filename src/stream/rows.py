@@ -1,0 +1,166 @@
+"""Tables as blocks of columns; of text, broken lines are left out where that is asked for."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from ..errors import FormatError
+from ..formats import csv, header_csv, jsonl, libsvm, npy, npz, parquet
+from ..formats.layout import Buffer
+from ..formats.sniff import Kind
+from .files import File, Maps, gone
+from .shards import Columns
+
+KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.LIBSVM, Kind.PARQUET, Kind.JSON_LINES, Kind.NPZ})
+"""What is read as a table."""
+Broken: TypeAlias = Callable[[FormatError], None]
+"""Told of a line that is left out."""
+_Part = TypeVar("_Part")
+_BLOCK_BYTES = 16 << 20
+_BATCH_ROWS = 1 << 14
+
+
+def blocks(
+    kind: Kind, file: File, maps: Maps, *, width: int | None = None, broken: Broken | None = None
+) -> Iterator[Columns]:
+    """Read a table block by block: columns `[n, ...]` of numbers, lists of text or of arrays of several lengths.
+
+    Args:
+        kind: a kind of table, or an array in Fortran order, whose rows do not lie together.
+        file: the table.
+        maps: maps it.
+        width: features of LibSVM, over all files of the channel; by default over this one.
+        broken: told of each broken line, which is then left out; None stops at the first one.
+
+    Raises:
+        FormatError: names line or row, and column.
+    """
+    buffer = maps.map(file)
+    if kind is Kind.PARQUET:
+        source = parquet.open_file(buffer)
+        for number in range(len(source.group_rows)):
+            yield from source.batches(number, _BATCH_ROWS)
+    elif kind is Kind.NPZ:
+        yield from npz.blocks(buffer)
+    elif kind is Kind.NPY:
+        yield from _array_rows(buffer)
+    elif kind is Kind.LIBSVM:
+        features = libsvm_width(file, broken=broken) if width is None else width
+        for part in _parsed(file, lambda data, line: list(libsvm.blocks(data, features, first_line=line)), broken):
+            yield from map(dict, part)
+    elif kind is Kind.JSON_LINES:
+        yield from _parsed(file, _Objects().parse, broken)
+    elif kind is Kind.CSV_HEADER:
+        yield from _named_rows(file, broken)
+    else:
+        yield from _parsed(file, _Plain().parse, broken)
+
+
+def libsvm_width(file: File, *, broken: Broken | None = None) -> int:
+    """Largest index in a file of LibSVM; lines that are broken and left out do not count."""
+    silent = None if broken is None else lambda _: None
+    widths = _parsed(file, lambda data, line: libsvm.width_of(data, first_line=line), silent)
+    return max(widths, default=0)
+
+
+def _array_rows(buffer: Buffer) -> Iterator[Columns]:
+    """Rows of an array, copied together."""
+    header = npy.read_header(buffer[: npy.PREFIX].tobytes())
+    if not header.shape:
+        raise FormatError("The array has no axes, expected [rows, ...]. Even a single row needs the first axis.")
+    array = np.ndarray(header.shape, header.dtype, buffer, header.offset, order="F" if header.fortran_order else "C")
+    rows = max(1, _BLOCK_BYTES // max(array[:1].nbytes, 1))
+    for first in range(0, len(array), rows):
+        yield {"data": np.ascontiguousarray(array[first : first + rows])}
+
+
+class _Plain:
+    """CSV without a header: the label, then the features; as many in each line as in the first one."""
+
+    def __init__(self) -> None:
+        self._width: int | None = None
+
+    def parse(self, data: bytes, line: int) -> Columns:
+        rows = csv.decode(data, first_line=line, columns=self._width)
+        if not len(rows):
+            return {}
+        width = self._width = rows.shape[1]
+        return {"label": rows[:, 0], "features": rows[:, 1:]} if width > 1 else {"label": rows[:, 0]}
+
+
+class _Objects:
+    """JSON Lines: objects of the same names in each line."""
+
+    def __init__(self) -> None:
+        self._names: set[str] | None = None
+
+    def parse(self, data: bytes, line: int) -> Columns:
+        columns = jsonl.decode_columns(data, first_line=line)
+        if not columns:
+            return {}
+        names = self._names = self._names or set(columns)
+        if set(columns) != names:
+            raise FormatError(
+                f"line {line} has the names {', '.join(columns)[:200]}, expected {', '.join(sorted(names))[:200]} as "
+                f"before. Give all lines the same names."
+            )
+        return dict(columns)
+
+
+def _named_rows(file: File, broken: Broken | None) -> Iterator[Columns]:
+    """CSV with a header."""
+    head = next(_lines(file), (b"", 1))[0]
+    names = header_csv.header(head)
+    if names is None:
+        raise FormatError("line 1 is no header any more. Expected the file to stay while a job reads it.")
+    rest = head.partition(b"\n")[2]
+    if broken is not None:
+        rest = _sound(lambda data, line: header_csv.text_columns(data, names, first_line=line), rest, 2, lambda _: None)
+    text = header_csv.text_columns(rest, names)
+    yield from _parsed(
+        file, lambda data, line: header_csv.decode(data, names, text, first_line=line), broken, header=True
+    )
+
+
+def _parsed(
+    file: File, parse: Callable[[bytes, int], _Part], broken: Broken | None, *, header: bool = False
+) -> Iterator[_Part]:
+    """Parse blocks of lines, where `broken` is given without those that cannot be parsed."""
+    for data, line in _lines(file):
+        body, first = (data.partition(b"\n")[2], 2) if header and line == 1 else (data, line)
+        try:
+            part = parse(body, first)
+        except FormatError:
+            if broken is None:
+                raise
+            part = parse(_sound(parse, body, first, broken), first)
+        yield part
+
+
+def _sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken: Broken) -> bytes:
+    """Leave out broken lines: a piece is halved until one is found, so that a few among many cost little."""
+    try:
+        parse(data, line)
+    except FormatError as error:
+        middle = data.find(b"\n", len(data) // 2, len(data) - 1) + 1 or data.rfind(b"\n", 0, len(data) // 2) + 1
+        if not middle:
+            broken(error)
+            return b""
+        first = data[:middle]
+        # One after the other: the first line that is sound decides what the others must look like.
+        return _sound(parse, first, line, broken) + _sound(parse, data[middle:], line + first.count(b"\n"), broken)
+    return data
+
+
+def _lines(file: File) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines, with the number, from 1, of the first line of each."""
+    first_line = 1
+    try:
+        handle = file.path.open("rb")
+    except OSError as error:
+        raise gone(file.name, error) from error
+    with handle:
+        while lines := handle.readlines(_BLOCK_BYTES):
+            yield b"".join(lines), first_line
+            first_line += len(lines)
