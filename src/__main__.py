@@ -90,6 +90,13 @@ def auto(context: click.Context) -> None:
 
 @main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def ledger(arguments: tuple[str, ...]) -> None:
+    """Prove that a run lost and repeated no sample, or that two runs saw the same."""
+    become("train.ledger_proof", os.environ, arguments)
+
+
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def rehearse(arguments: tuple[str, ...]) -> None:
     """Run a local SageMaker behind AWS_ENDPOINT_URL (on a laptop; not in the image)."""
     become("rehearse", os.environ, arguments)

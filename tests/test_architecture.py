@@ -109,6 +109,8 @@ TESTED_THROUGH = {
     "train/checkpoint_files.py": "train/test_checkpoint.py",
     "train/checkpoint_manifest.py": "train/test_checkpoint.py",
     "train/checkpoint_state.py": "train/test_checkpoint.py",
+    "train/ledger_file.py": "train/test_ledger.py",
+    "train/ledger_proof.py": "train/test_ledger.py",
     "train/piped.py": "train/test_modes.py",
     "train/agent.py": "train/test_job.py",
     "train/exits.py": "train/test_agent.py",

@@ -63,6 +63,8 @@ class Progress:
     """Evaluations since then."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of the loss scaler of fp16; empty for other precisions."""
+    ledger: str = ""
+    """Chain of the ledger; empty where none is kept."""
 
 
 class Checkpoints:

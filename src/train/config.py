@@ -129,6 +129,8 @@ class TrainingConfig(BaseModel):
     """Add the model as an ONNX program to the artifact, where it can be: `serve` then needs no PyTorch."""
     activation_checkpointing: bool = False
     """Keep only what enters each block for the backward pass and compute the rest again: less memory, more time."""
+    ledger: bool = False
+    """Write a hash over the sample ids of each step beside the checkpoints; `twofold ledger` compares two runs."""
     parallel: Literal["auto", "none", "ddp", "fsdp", "tp", "fsdp+tp"] = "auto"
     """How ranks share the work; auto: none for one process, ddp for several, tp or fsdp+tp with `tensor_parallel`."""
     tensor_parallel: Annotated[int, Field(ge=0)] = 0

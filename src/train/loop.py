@@ -11,6 +11,7 @@ from .checkpoint import Checkpoints, Progress, seed_step
 from .checkpoint_state import State
 from .config import TrainingConfig
 from .interrupt import Interrupt
+from .ledger import Ledger
 from .metrics import Meter
 from .optim import build_optimizer, learning_rate, set_learning_rate
 from .parallel import Replica, Sums
@@ -36,6 +37,7 @@ class Trainer:
         training: Loader | PipedSamples,
         validation: Loader | PipedSamples | None,
         recorder: Recorder,
+        ledger: Ledger | None = None,
     ) -> None:
         """Take everything that a run is made of; nothing is read or written before `fit`."""
         self.replica, self.task, self.config, self.ranks = replica, task, config, ranks
@@ -43,6 +45,7 @@ class Trainer:
         self.state = State(replica.module, build_optimizer(replica.module, config), best={})
         self.progress = Progress()
         self._recorder = recorder
+        self._ledger = ledger
         self._checkpoints: Checkpoints | None = None
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
         epoch_steps = training.steps()
@@ -60,6 +63,8 @@ class Trainer:
         if self.progress.scaler:
             self._scaler.load_state_dict(self.progress.scaler)
         self._recorder.start(self.progress.step, int(self._total_steps))
+        if self._ledger:
+            self._ledger.go_on(self.progress.step)
         metrics: dict[str, float] = {}
         while not self._finished():
             started = time.monotonic()
@@ -96,6 +101,10 @@ class Trainer:
             progress.step += 1
             progress.epoch_step += 1
             self._recorder.step(progress.step, progress.epoch + 1, sums)
+            if self._ledger and batch.sample_ids is not None:
+                # Ranks that share layers see the same samples: one of them counts.
+                ids = batch.sample_ids if self.replica.mesh.counts else batch.sample_ids[:0]
+                progress.ledger = self._ledger.add(progress.ledger, step=progress.step, epoch=progress.epoch, ids=ids)
             if self.ranks.any(interrupt.raised):
                 self._save(meter, interrupt)
                 return meter, True

@@ -24,6 +24,7 @@ from .config import MODELS, TrainingConfig, read_config
 from .export import write_artifact
 from .initial import start_from
 from .interrupt import listening
+from .ledger import Ledger
 from .loop import Trainer
 from .onnx_export import add_program, real_rows
 from .parallel import Replica
@@ -60,6 +61,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     tensor = replica.mesh.degrees.tensor
     measured = evaluation_batch(config, ranks)
     recorder = open_recorder(job, ranks)
+    checkpoints = open_checkpoints(job, config, blueprint.architecture, training, ranks)
+    kept = job.paths.checkpoints if checkpoints else job.paths.output_data
     trainer = Trainer(
         replica,
         task,
@@ -68,8 +71,8 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         training=training.loader(config.batch_size, config.seed, shuffle=True, tensor=tensor),
         validation=validation.loader(measured, 0, shuffle=False, tensor=tensor) if validation else None,
         recorder=recorder,
+        ledger=Ledger(kept, training, ranks) if config.ledger else None,
     )
-    checkpoints = open_checkpoints(job, config, blueprint.architecture, training, ranks)
     # Until here SIGTERM ends the process at once, since there is nothing to save.
     with contextlib.closing(recorder), listening() as interrupt:
         metrics = trainer.fit(checkpoints, interrupt)

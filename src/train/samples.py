@@ -42,6 +42,8 @@ class Batch:
     """Labels `[n]` float32 as they stand in the data; for tokens those that follow, `[n, t]` int64."""
     global_count: int
     """Samples of the global batch over all ranks, the divisor of its mean loss."""
+    sample_ids: NDArray[np.int64] | None = None
+    """Ids `[n]` of the samples in their part of the channel; None for those of a pipe, which have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +164,12 @@ class Loader:
         batches = self._own(epoch, first_step)
         for step in range(first_step, self.steps()):
             # Where this host's part has ended, or never was, its ranks still take every step with the others.
-            rows, labels = next(batches, None) or self.samples.fields.empty
-            yield Batch(step=step, rows=rows, labels=labels, global_count=split.count(self.batch_size, step))
+            rows, labels, ids = next(batches, None) or (*self.samples.fields.empty, np.zeros(0, dtype=np.int64))
+            count = split.count(self.batch_size, step)
+            yield Batch(step=step, rows=rows, labels=labels, global_count=count, sample_ids=ids)
 
-    def _own(self, epoch: int, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield features and labels of this rank's share of each batch, as long as its part has samples."""
+    def _own(self, epoch: int, first_step: int) -> Iterator[tuple[Tensor, Tensor, NDArray[np.int64]]]:
+        """Yield features, labels and ids of this rank's share of each batch, as long as its part has samples."""
         split = self.samples.split
         share = split.batch_sizes(self.batch_size)[split.part]
         if not share:
@@ -183,8 +186,9 @@ class Loader:
             transform=_split_by(fields) if fields.takes == "pixels" else None,
         )
         streaming.epoch, streaming.step = epoch, first_step
-        for batch in streaming:
-            yield (batch[_ROWS], batch[_LABELS]) if fields.takes == "pixels" else fields.split(batch)
+        for batch, ids in streaming.batches():
+            pair = (batch[_ROWS], batch[_LABELS]) if fields.takes == "pixels" else fields.split(batch)
+            yield *pair, ids
 
 
 def _split_by(fields: Fields) -> Callable[[Mapping[str, Any]], dict[str, Any]]:

@@ -151,14 +151,15 @@ def close(weights, expected):
 
 def test_saved_on_four_ranks_it_goes_on_on_any_number(jobs, tree):
     """Without dropout, whose numbers are drawn on each rank."""
-    paths = tree(dropout=0)
+    settings = {"dropout": 0, "checkpoint_every": 4}
+    paths = tree(**settings)
     code, log = jobs.run(paths, per_host=4, moment={"at": "step", "rank": 2, "count": 14})
     assert code == -9, log
-    expected = jobs.finish(copy_of(paths, tree, dropout=0), per_host=4)
-    for ranks in (1, 2, 3):
-        copy = copy_of(paths, tree, dropout=0)
+    expected = jobs.finish(copy_of(paths, tree, **settings))
+    for ranks in (2, 3):
+        copy = copy_of(paths, tree, **settings)
         close(jobs.finish(copy, per_host=ranks), expected)
-        assert last_step(r"resuming at step (\d+)", jobs.log) >= 12
+        assert last_step(r"resuming at step (\d+)", jobs.log) >= 8
 
 
 GPT = {"model": "gpt", "context": 8, "width": 16, "heads": 2, "layers": 2, "batch_size": 4, "checkpoint_every": 3}
@@ -181,6 +182,21 @@ def test_saved_in_shards_it_goes_on_in_any_others(jobs, make_tree):
         copy = copy_of(paths, tree, **settings)
         close(jobs.finish(copy, per_host=ranks), expected)
         assert "resuming at step" in jobs.log
+
+
+def test_the_ledger_of_a_run_that_was_killed_and_cut_anew_is_that_of_the_unbroken_one(jobs, tree, run_verb):
+    settings = {"ledger": True, "dropout": 0}
+    unbroken, paths = tree(**settings), tree(**settings)
+    jobs.finish(unbroken)
+    for ranks, place in ((3, "step"), (1, "write"), (2, "fsync")):
+        code, log = jobs.run(paths, per_host=ranks, moment={"at": place, "rank": 0, "count": 7})
+        assert code == -9, log
+    jobs.finish(paths, per_host=2)
+    files = [each.checkpoints / "ledger.jsonl" for each in (unbroken, paths)]
+    assert files[0].read_text() == files[1].read_text()
+    proof = run_verb("twofold.__main__", paths, "ledger", *map(str, files))
+    assert f"{STEPS} steps, each of 43 samples once in each of 4 whole epochs" in proof.log
+    assert f"the same samples in every step up to step {STEPS}" in proof.log
 
 
 def test_hosts_with_folders_of_their_own_lend_each_other_what_they_miss(jobs, tree):
