@@ -96,6 +96,17 @@ def decode(data: bytes | memoryview, room: Room | None = None) -> Pixels:
     return decoded if into is None else into
 
 
+def fitted(pixels: Pixels, side: int) -> Pixels:
+    """Bring the shorter side of an image `[height, width, ...]` to `side` and cut out the middle of the longer one."""
+    picture = Image.fromarray(pixels)
+    if picture.size == (side, side):
+        return pixels
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    middle = picture.crop((left, top, left + short, top + short))
+    return np.asarray(middle.resize((side, side), Image.Resampling.BILINEAR))
+
+
 def encode_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
     """Write `[height, width, 3]` as JPEG with colour at half resolution; the same pixels give the same bytes."""
     _check_pixels(pixels)

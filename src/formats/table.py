@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import csv, json_rows, jsonl, npy
+from . import column_rows, csv, json_rows, jsonl, npy
 from .rows import Labels, Rows, RowShape
 
 
@@ -19,8 +19,8 @@ class Format:
     """Ends of the names of its files."""
     decode_rows: Callable[[bytes, RowShape | None], Rows]
     """Read rows `[rows, *row_shape]`; raises FormatError."""
-    encode: Callable[[Rows, Labels | None], bytes]
-    """Write an answer `[rows]` or `[rows, columns]`, with a label for each row if there are any."""
+    encode: Callable[[Rows, Labels | None], bytes] | None
+    """Write an answer `[rows]` or `[rows, columns]`, with a label for each row if there are any; None: never."""
 
 
 JSON = Format("JSON", ("application/json",), (".json",), json_rows.decode_rows, json_rows.encode)
@@ -34,9 +34,44 @@ JSON_LINES = Format(
 )
 NPY = Format("NPY", ("application/x-npy",), (".npy",), npy.decode_rows, npy.encode)
 
-FORMATS = (JSON, CSV, JSON_LINES, NPY)
+NPZ = Format("NPZ", ("application/x-npz",), (".npz",), column_rows.decode_npz, column_rows.encode_npz)
+RECORDIO = Format(
+    "RecordIO-protobuf",
+    ("application/x-recordio-protobuf",),
+    (".rec", ".recordio"),
+    column_rows.decode_recordio,
+    column_rows.encode_recordio,
+)
+PARQUET = Format(
+    "Parquet",
+    ("application/x-parquet", "application/vnd.apache.parquet"),
+    (".parquet",),
+    column_rows.decode_parquet,
+    column_rows.encode_parquet,
+)
+LIBSVM = Format("LibSVM", ("text/libsvm", "text/x-libsvm"), (".libsvm", ".svm"), column_rows.decode_libsvm, None)
+
+
+def _decode_image(data: bytes, row_shape: RowShape | None) -> Rows:
+    # Not at the top: few servers see an image, and the decoders are large.
+    from . import image_rows  # noqa: PLC0415
+
+    return image_rows.decode(data, row_shape)
+
+
+IMAGE = Format(
+    "an image",
+    ("image/jpeg", "image/png", "image/webp", "application/x-image"),
+    (".jpg", ".jpeg", ".png", ".webp"),
+    _decode_image,
+    None,
+)
+
+FORMATS = (JSON, CSV, JSON_LINES, NPY, NPZ, RECORDIO, PARQUET, LIBSVM, IMAGE)
 MEDIA_TYPES = {media_type: entry for entry in FORMATS for media_type in entry.media_types}
-"""Every accepted media type."""
+"""Every media type that is read."""
+WRITTEN = {name: entry.encode for name, entry in MEDIA_TYPES.items() if entry.encode is not None}
+"""What writes each media type that an answer can have."""
 
 
 def media_type(header: str) -> str:

@@ -19,7 +19,7 @@ from pyarrow import csv
 
 from ..errors import FormatError
 from ..formats.rows import Rows as Values
-from ..formats.table import CSV, JSON, JSON_LINES, by_media_type
+from ..formats.table import CSV, IMAGE, JSON, JSON_LINES, by_media_type
 from .capture import Kind
 from .summary import Column
 
@@ -76,6 +76,8 @@ class Reader:
         form = by_media_type(kind.content_type) or _BY_ENCODING.get(kind.encoding)
         if form is None:
             raise Unreadable(f"the content type is {kind.content_type!r}, which nothing here reads.")
+        if form is IMAGE:
+            raise Unreadable("it is one of the images, whose pixels are no features to monitor one by one.")
         if form in {CSV, JSON, JSON_LINES}:
             texts = [_decoded(body).decode() for body in bodies] if kind.encoding == "BASE64" else bodies
             return [self._csv(texts)] if form is CSV else list(_json(texts, lines=form is JSON_LINES))

@@ -1,5 +1,6 @@
 """From the bytes of a request to rows that fit the model, and from predictions to the form that the client wants."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,8 +8,8 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from ..errors import ConfigError, FormatError, NotAcceptable, RequestError, UnsupportedMediaType
-from ..formats.rows import Rows, RowShape
-from ..formats.table import JSON, MEDIA_TYPES, Format, by_media_type, media_type
+from ..formats.rows import Labels, Rows, RowShape
+from ..formats.table import JSON, MEDIA_TYPES, WRITTEN, by_media_type, media_type
 
 _UNTYPED = frozenset({"", "application/octet-stream"})
 _TEXT = "text/"
@@ -18,8 +19,8 @@ _TEXT = "text/"
 class Answer:
     """In what form an answer goes out."""
 
-    format: Format
-    """How it is written."""
+    encode: Callable[[Rows, Labels | None], bytes]
+    """Writes it."""
     content_type: str
     """Its Content-Type: the name that the client used for the format."""
 
@@ -60,10 +61,9 @@ def default_answer(setting: str) -> Answer:
     Raises:
         ConfigError: nothing here writes this type.
     """
-    encoder = by_media_type(setting)
-    if encoder is None:
+    if media_type(setting) not in WRITTEN:
         raise ConfigError(
-            f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is {setting!r}, expected one of: {', '.join(MEDIA_TYPES)}. Change "
+            f"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is {setting!r}, expected one of: {', '.join(WRITTEN)}. Change "
             f"it in the model's Environment."
         )
     return _answer(media_type(setting))
@@ -81,11 +81,11 @@ def choose_answer(accept: str, default: Answer) -> Answer:
     ranges = [(media_type(value), quality) for value, quality in parse_accept_header(accept, MIMEAccept)]
     if not ranges:
         return default
-    candidates = [media_type(default.content_type), *MEDIA_TYPES]
+    candidates = [media_type(default.content_type), *WRITTEN]
     best = max(candidates, key=lambda candidate: _preference(candidate, ranges))
     if _preference(best, ranges)[0] <= 0:
         raise NotAcceptable(
-            f"Accept is {accept[:80]!r}, expected one of: {', '.join(MEDIA_TYPES)}. Correct the header or leave it out."
+            f"Accept is {accept[:80]!r}, expected one of: {', '.join(WRITTEN)}. Correct the header or leave it out."
         )
     return _answer(best)
 
@@ -101,4 +101,4 @@ def _preference(candidate: str, ranges: list[tuple[str, float]]) -> tuple[float,
 
 
 def _answer(name: str) -> Answer:
-    return Answer(MEDIA_TYPES[name], f"{name}; charset=utf-8" if name.startswith(_TEXT) else name)
+    return Answer(WRITTEN[name], f"{name}; charset=utf-8" if name.startswith(_TEXT) else name)

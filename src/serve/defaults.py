@@ -143,7 +143,7 @@ class ArtifactDefaults:
         values = np.asarray(prediction, dtype=np.float32)
         classes = self._model.manifest.classes
         labels = self._model.labels(values) if classes and values.shape[1:] == (len(classes),) else None
-        return answer.format.encode(values, labels), answer.content_type
+        return answer.encode(values, labels), answer.content_type
 
 
 def as_bytes(part: Any) -> bytes:  # noqa: ANN401 - whatever a user's function returns

@@ -28,4 +28,4 @@ class RowsService:
         rows = read_rows(invocation.body, invocation.content_type, self.model.row_shape)
         self.model.check(rows)
         predictions = self.model.predict(rows)
-        return Reply(answer.format.encode(predictions, self.model.labels(predictions)), answer.content_type)
+        return Reply(answer.encode(predictions, self.model.labels(predictions)), answer.content_type)

@@ -13,12 +13,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ..contract.artifact import Dtype
 from ..errors import ConfigError, DataError
+from ..formats import images
 from ..stream.shards import Columns
 
 Takes: TypeAlias = Literal["numbers", "pixels", "tokens"]
@@ -136,7 +135,7 @@ class Fields:
         if column is None:
             raise DataError(f"A sample has no image {self.features[0]!r}. Expected one in every sample.")
         if self.size:
-            column = torch.from_numpy(np.stack([_resized(np.asarray(image), self.size) for image in column]))
+            column = torch.from_numpy(np.stack([images.fitted(np.asarray(image), self.size) for image in column]))
         if not isinstance(column, Tensor) or column.dtype != torch.uint8 or not is_image(column.shape[1:]):
             raise DataError(
                 f"Images of {self.features[0]!r} differ in size. Expected {self.shape[2]} x {self.shape[1]} pixels, as "
@@ -227,14 +226,3 @@ def _is_word(column: Any) -> bool:  # noqa: ANN401 - a column of any kind
 
 def _width(column: Any) -> int:  # noqa: ANN401 - a column of any kind
     return math.prod(np.shape(column)[1:])
-
-
-def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Bring the shorter side of an image to `side` and cut out the middle of the longer one."""
-    picture = Image.fromarray(image)
-    if picture.size == (side, side):
-        return image
-    short = min(picture.size)
-    left, top = (picture.width - short) // 2, (picture.height - short) // 2
-    middle = picture.crop((left, top, left + short, top + short))
-    return np.asarray(middle.resize((side, side), Image.Resampling.BILINEAR))

@@ -1,11 +1,10 @@
 """Bodies of every content type that the server takes, together and one by one."""
 
 import base64
-import io
 
 import numpy as np
 import pytest
-from twofold.formats.table import FORMATS, MEDIA_TYPES
+from twofold.formats.table import FORMATS, IMAGE, MEDIA_TYPES, WRITTEN
 from twofold.monitor.capture import Kind
 from twofold.monitor.payloads import Reader
 
@@ -19,27 +18,36 @@ def numbers(rows):
     return np.column_stack(rows.columns).tolist()
 
 
-def npy(values):
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(values, dtype=np.float32))
-    return buffer.getvalue()
-
-
 BODIES = {
     "application/json": [b'{"instances": [[1, 2], [3, 4]]}', b"[[5, 6]]"],
     "text/csv": [b"1,2\n3,4\n", b"5,6"],
     "application/jsonlines": [b"[1, 2]\n[3, 4]\n", b'{"features": [5, 6]}'],
-    "application/x-npy": [npy([[1, 2], [3, 4]]), npy([[5, 6]])],
+    **{
+        name: [WRITTEN[name](np.array(rows, np.float32), None) for rows in ([[1, 2], [3, 4]], [[5, 6]])]
+        for name in (
+            "application/x-npy",
+            "application/x-npz",
+            "application/x-parquet",
+            "application/x-recordio-protobuf",
+        )
+    },
+    "text/libsvm": [b"1:1 2:2\n1:3 2:4\n", b"0 1:5 2:6"],
 }
 
 
-@pytest.mark.parametrize("media_type", sorted(MEDIA_TYPES))
+@pytest.mark.parametrize("media_type", sorted(set(MEDIA_TYPES) - set(IMAGE.media_types)))
 def test_every_type_that_is_served_is_read(media_type):
     usual = next(entry.media_types[0] for entry in FORMATS if media_type in entry.media_types)
     bodies = [base64.b64encode(body).decode() for body in BODIES[usual]]
     found, reader = read(f"{media_type}; charset=utf-8", "BASE64", bodies)
     assert sum((numbers(rows) for rows in found), []) == [[1, 2], [3, 4], [5, 6]]
     assert reader.malformed == 0
+
+
+def test_images_are_counted_as_what_is_not_read():
+    found, reader = read("image/png", "BASE64", [base64.b64encode(b"anything").decode()])
+    assert (found, reader.malformed) == ([], 1)
+    assert "images" in reader.first_malformed
 
 
 def test_text_that_is_captured_as_text():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from twofold.errors import ConfigError, FormatError, NotAcceptable, RequestError, UnsupportedMediaType
-from twofold.formats import npy
+from twofold.formats import column_rows, npy
 from twofold.serve.codecs import choose_answer, default_answer, read_rows
 
 JSON = default_answer("application/json")
@@ -28,6 +28,8 @@ JSON = default_answer("application/json")
         ("*/*;q=0.1, application/x-npy;q=0.2", "application/x-npy"),
         ("application/json;q=0, */*", "text/csv; charset=utf-8"),
         ("image/png, */*;q=0.1", "application/json"),
+        ("application/x-recordio-protobuf, text/csv;q=0.5", "application/x-recordio-protobuf"),
+        ("text/libsvm, application/x-parquet", "application/x-parquet"),
     ],
 )
 def test_the_best_of_what_a_client_accepts_is_chosen(accept, content_type):
@@ -57,6 +59,10 @@ def test_the_default_is_a_setting():
         ("application/octet-stream", b"[[1, 2], [3, 4]]"),
         ("application/jsonlines", b"[1, 2]\n[3, 4]\n"),
         ("application/x-npy", npy.encode(np.array([[1, 2], [3, 4]]))),
+        ("application/x-npz", column_rows.encode_npz(np.array([[1, 2], [3, 4]]))),
+        ("application/x-parquet", column_rows.encode_parquet(np.array([[1, 2], [3, 4]]))),
+        ("application/x-recordio-protobuf", column_rows.encode_recordio(np.array([[1.0, 2], [3, 4]]))),
+        ("text/libsvm", b"1:1 2:2\n1:3 2:4\n"),
     ],
 )
 def test_a_body_is_read_by_its_type(content_type, body):
