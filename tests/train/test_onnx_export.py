@@ -118,7 +118,7 @@ def test_a_program_that_answers_otherwise_is_not_kept(tmp_path, caplog, monkeypa
 def test_a_stop_before_the_export_leaves_it_out(tmp_path):
     folder = write(tmp_path / "model", "mlp")
     interrupt = Interrupt()
-    interrupt.raised = True
+    interrupt.raised_at = time.monotonic()
     add_program(folder, some(MODELS["mlp"][2], 1), interrupt)
     assert read_manifest(folder).onnx is None
 
@@ -137,7 +137,7 @@ def test_a_stop_in_the_midst_of_the_export_is_not_waited_for(tmp_path, monkeypat
 
     def stop():
         begun.wait(60)
-        interrupt.raised = True
+        interrupt.raised_at = time.monotonic()
 
     threading.Thread(target=stop, daemon=True).start()
     start = time.monotonic()
