@@ -11,8 +11,11 @@
     │       ├── PayloadTooLarge                413
     │       ├── UnsupportedMediaType           415
     │       ├── NotAcceptable                  406
+    │       ├── NotLoaded                      404   no model of this name is loaded
+    │       ├── AlreadyLoaded                  409   a model of this name is
     │       └── ApiError                       400   an operation of AWS that `twofold rehearse` refuses
     └── PlatformError                exit 5    503   machine, network, disk: a second try may help
+        ├── InsufficientMemory                 507   one more model does not fit
         ├── Overloaded                         503   more requests than can be answered in time; says when to come again
         ├── TooSlow                            504   the model did not answer in time
         └── NetworkError             exit 5    503   a host that cannot be found or reached
@@ -108,12 +111,30 @@ class ApiError(RequestError):
         self.status = status
 
 
+class NotLoaded(RequestError):
+    """No model of the name that a request gives is loaded."""
+
+    status = 404
+
+
+class AlreadyLoaded(RequestError):
+    """A model of the name that a request gives is loaded, or being loaded."""
+
+    status = 409
+
+
 class PlatformError(TwofoldError):
     """The machine, the network or the disk failed; a second try may help."""
 
     exit_code = 5
     status = 503
     cause = "platform"
+
+
+class InsufficientMemory(PlatformError):
+    """One more model does not fit into memory; others have to be unloaded first."""
+
+    status = 507
 
 
 class Overloaded(PlatformError):

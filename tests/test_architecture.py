@@ -73,6 +73,7 @@ TESTED_THROUGH = {
     "serve/defaults.py": "serve/test_handlers.py",
     "serve/invocation.py": "serve/test_handlers.py",
     "serve/rows_service.py": "serve/test_app.py",
+    "serve/model_process.py": "serve/test_models_app.py",
     "serve/replies.py": "serve/test_app.py",
     "serve/front.py": "serve/test_http.py",
     "serve/gateway/connection.py": "serve/gateway/test_loop.py",

@@ -57,6 +57,8 @@ class Endpoint:
     """Requests at once, if the job says so (`SAGEMAKER_MAX_CONCURRENT_TRANSFORMS`)."""
     multi_model: bool = False
     """Whether models come and go by `/models` (`SAGEMAKER_MULTI_MODEL`)."""
+    models_memory_bytes: int | None = None
+    """Bytes that all models together may take; None measures what there is (`TWOFOLD_MODELS_MEMORY_MB`)."""
     program: str | None = None
     """The user's script below `model/code`, if one is named (`SAGEMAKER_PROGRAM`)."""
     submit_directory: str | None = None
@@ -94,6 +96,7 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
         batch_strategy=_strategy(environ, "SAGEMAKER_BATCH_STRATEGY"),
         max_concurrent_transforms=_number(environ, "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", low=1),
         multi_model=_flag(environ, "SAGEMAKER_MULTI_MODEL"),
+        models_memory_bytes=_megabytes(environ, "TWOFOLD_MODELS_MEMORY_MB"),
         program=environ.get("SAGEMAKER_PROGRAM") or None,
         submit_directory=environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or None,
         handler_threads=_number(environ, "TWOFOLD_HANDLER_THREADS", low=1) or DEFAULT_HANDLER_THREADS,
@@ -124,6 +127,11 @@ def _number(environ: Mapping[str, str], name: str, *, low: int, high: int | None
         bound = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise _wrong(name, text, f"a whole number {bound}")
     return number
+
+
+def _megabytes(environ: Mapping[str, str], name: str) -> int | None:
+    megabytes = _number(environ, name, low=0)
+    return None if megabytes is None else megabytes * MEGABYTE
 
 
 def _payload(environ: Mapping[str, str], name: str, *, batch: bool) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import PlatformError
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - measured, never written here
 GPU_TIMEOUT = 60.0
 """Seconds; without the persistence daemon the driver of eight GPUs takes ten and more to wake."""
@@ -43,6 +44,25 @@ def memory_limit(cgroup: Path = CGROUP) -> int | None:
         return None
     limit = int(text)
     return limit if limit < _V1_UNLIMITED else None
+
+
+def memory_total(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
+    """Bytes of memory that this container can use at most: the cgroup's limit, or all of the machine's."""
+    limit = memory_limit(cgroup)
+    fields = dict(line.split(":", 1) for line in (_read(meminfo) or "").splitlines() if ":" in line)
+    machine = int(fields.get("MemTotal", "0 kB").split()[0]) * 1024
+    return min(limit, machine) if limit and machine else limit or machine
+
+
+def private_memory(process: int) -> int:
+    """Bytes of memory that would be free if a process ended: what it shares with none; 0 if it has ended."""
+    text = _read(Path(f"/proc/{process}/smaps_rollup"))
+    if text is not None:
+        lines = [line.split() for line in text.splitlines()]
+        return sum(int(line[1]) for line in lines if line[0] in ("Private_Clean:", "Private_Dirty:")) * 1024
+    # Not every kernel has the sums; pages of files that others have mapped too are counted as shared here.
+    pages = (_read(Path(f"/proc/{process}/statm")) or "0 0 0").split()
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
 def shm_bytes(folder: Path = SHARED_MEMORY) -> int:

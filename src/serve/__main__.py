@@ -46,6 +46,11 @@ def serve(environ: Mapping[str, str]) -> None:
     from .server import run  # noqa: PLC0415
     from .services import open_service  # noqa: PLC0415
 
+    if endpoint.multi_model:
+        from .models_app import create_models_app  # noqa: PLC0415
+        from .registry import Registry  # noqa: PLC0415
+
+        run(create_models_app(Registry(endpoint, engine), endpoint), endpoint)
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)
     run(create_app(service, endpoint), endpoint)
 

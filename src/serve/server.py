@@ -63,7 +63,8 @@ def settings(endpoint: Endpoint) -> dict[str, Any]:
         "pre_fork": before_fork,
         "post_fork": after_fork,
         "child_exit": after_exit,
-        "workers": endpoint.workers or cpus(),
+        # The table of loaded models is in one process, the models are in processes of their own.
+        "workers": 1 if endpoint.multi_model else endpoint.workers or cpus(),
         "timeout": endpoint.timeout + _MARGIN,
         "graceful_timeout": _GRACE,
         # Heartbeat files: /dev/shm may be missing (serverless), /opt/ml is read-only.

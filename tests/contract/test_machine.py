@@ -135,3 +135,21 @@ def test_a_driver_that_cannot_be_run_means_no_gpus_and_a_word_in_the_log(driver,
 def test_a_driver_that_hangs_is_the_platforms_fault(driver):
     with pytest.raises(PlatformError, match=r"no answer in 0\.2 s. Expected a list of GPUs"):
         gpu_count(driver("exec sleep 30"), timeout=0.2)
+
+
+def test_memory_is_the_smaller_of_limit_and_machine(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       2048 kB\nMemFree:         100 kB\n")
+    assert machine.memory_total(tmp_path, meminfo) == 2048 * 1024
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert machine.memory_total(tmp_path, meminfo) == 1048576
+    (tmp_path / "memory.max").write_text(f"{1 << 40}\n")
+    assert machine.memory_total(tmp_path, meminfo) == 2048 * 1024
+
+
+def test_private_memory_is_what_only_this_process_has():
+    before = machine.private_memory(os.getpid())
+    held = b"1" * 50_000_000
+    assert 40e6 < machine.private_memory(os.getpid()) - before < 80e6
+    assert held
+    assert machine.private_memory(1 << 30) == 0
