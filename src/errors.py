@@ -15,9 +15,9 @@
     │       ├── AlreadyLoaded                  409   a model of this name is
     │       └── ApiError                       400   an operation of AWS that `twofold rehearse` refuses
     └── PlatformError                exit 5    503   machine, network, disk: a second try may help
-        ├── InsufficientMemory                 507   one more model does not fit
-        ├── Overloaded                         503   more requests than can be answered in time; says when to come again
-        ├── TooSlow                            504   the model did not answer in time
+        ├── InsufficientMemory   exit 5    507   one more model does not fit
+        ├── Overloaded           exit 5    503   more requests than can be answered in time; says when to come again
+        ├── TooSlow              exit 5    504   the model did not answer in time
         └── NetworkError             exit 5    503   a host that cannot be found or reached
 
 Messages have three parts: what was found (with the value), what was expected (with the bound), what to change (in the

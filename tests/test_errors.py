@@ -11,7 +11,8 @@ DRAWN = {
     for name, exit_code, status in re.findall(r"(\w+) +exit (\d) +(\d{3})", errors.__doc__ or "")
 }
 DRAWN |= {
-    name: (1, int(status)) for name, status in re.findall(r"── (\w+) +(\d{3})$", errors.__doc__ or "", re.MULTILINE)
+    name: (1, int(status))
+    for name, status in re.findall(r"── (\w+) +(\d{3})(?:$| {3})", errors.__doc__ or "", re.MULTILINE)
 }
 CLASSES = {
     name: cls for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.TwofoldError)
