@@ -76,6 +76,8 @@ TESTED_THROUGH = {
     "serve/model_process.py": "serve/test_models_app.py",
     "serve/replies.py": "serve/test_app.py",
     "serve/front.py": "serve/test_http.py",
+    "serve/hot.py": "serve/test_http.py",
+    "serve/queued.py": "serve/test_runner.py",
     "serve/gateway/connection.py": "serve/gateway/test_loop.py",
     "serve/gateway/handler.py": "serve/gateway/test_loop.py",
     "serve/gateway/limits.py": "serve/gateway/test_loop.py",

@@ -4,7 +4,9 @@
        │
     server     gunicorn: one listening socket, workers forked after the model is loaded, each a worker
        │
-    gateway/   HTTP/1.1 on an event loop; `front` says where a whole request goes
+    gateway/   HTTP/1.1 on an event loop; `front` says where a whole request goes: `hot`, or the application
+       │
+    batcher    what waits for the model; `runner` runs it, `pace` says how
        │
     app        routes and headers; errors become JSON in replies
        ├── body     bytes of a request, within the limit

@@ -12,6 +12,7 @@ from ..contract.logs import configure
 from ..contract.paths import Paths
 from ..errors import TwofoldError
 from .engine import read_engine_settings
+from .settings import read_server_settings
 
 
 @click.command()
@@ -21,7 +22,8 @@ def main() -> None:
     Settings are environment variables: SAGEMAKER_BASE_DIR (in place of /opt/ml), SAGEMAKER_BIND_TO_PORT,
     SAGEMAKER_MODEL_SERVER_WORKERS, SAGEMAKER_MODEL_SERVER_TIMEOUT, SAGEMAKER_MAX_PAYLOAD_IN_MB,
     SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT, SAGEMAKER_CONTAINER_LOG_LEVEL, TWOFOLD_ENGINE, TWOFOLD_DEVICE,
-    TWOFOLD_PRECISION, TWOFOLD_COMPILE.
+    TWOFOLD_PRECISION, TWOFOLD_COMPILE, TWOFOLD_BATCH_ROWS, TWOFOLD_QUEUE_REQUESTS, TWOFOLD_QUEUE_MB,
+    TWOFOLD_ACCESS_LOG, TWOFOLD_METRICS_SECONDS; docs/serving.md explains them.
     """
     # As PID 1 a process has no default for SIGTERM: without this, a stop while the model loads would wait for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -41,8 +43,10 @@ def serve(environ: Mapping[str, str]) -> None:
     endpoint = read_endpoint(environ)
     configure(endpoint.log_level)
     engine = read_engine_settings(environ)
+    settings = read_server_settings(environ)
     # Engines and Flask take their time to import: --help, a wrong setting and an early SIGTERM need not wait for them.
     from .app import create_app  # noqa: PLC0415
+    from .queued import queue_rows  # noqa: PLC0415
     from .server import run  # noqa: PLC0415
     from .services import open_service  # noqa: PLC0415
 
@@ -52,7 +56,8 @@ def serve(environ: Mapping[str, str]) -> None:
 
         run(create_models_app(Registry(endpoint, engine), endpoint), endpoint)
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)
-    run(create_app(service, endpoint), endpoint)
+    rows = queue_rows(service, settings)
+    run(create_app(service, endpoint), endpoint, rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from ..errors import TwofoldError
+from ..errors import Overloaded, TooSlow, TwofoldError
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +29,31 @@ def error_reply(code: int, message: str) -> Response:
 
 def answer_errors(app: Flask) -> None:
     """Let every error of an app end in such a reply."""
-    app.register_error_handler(TwofoldError, _ours)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, _any)
 
 
-def _ours(error: TwofoldError) -> Response:
-    if error.status >= 500:
-        return _unexpected(error)
-    log.info("Refused with %d: %s", error.status, error)
-    return error_reply(error.status, str(error))
+def told(error: Exception) -> TwofoldError:
+    """What a client is told of an error; what is not meant for it goes to the log under an id."""
+    if isinstance(error, Overloaded | TooSlow):
+        # Told by the metrics: a line for each would make an overload worse.
+        return error
+    if isinstance(error, TwofoldError) and error.status < 500:
+        log.info("Refused with %d: %s", error.status, error)
+        return error
+    request_id = uuid.uuid4().hex
+    log.error("Request %s failed", request_id, exc_info=error)
+    hidden = TwofoldError(f"The server failed to answer. Look for {request_id} in its log.")
+    hidden.status = error.status if isinstance(error, TwofoldError) else 500
+    return hidden
+
+
+def _any(error: Exception) -> Response:
+    answer = told(error)
+    reply = error_reply(answer.status, str(answer))
+    if isinstance(answer, Overloaded):
+        reply.headers["Retry-After"] = str(answer.retry_after)
+    return reply
 
 
 def _http(error: HTTPException) -> Response:
@@ -46,11 +61,3 @@ def _http(error: HTTPException) -> Response:
     reply = error_reply(code, _MESSAGES.get(code) or error.description or error.name)
     reply.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
     return reply
-
-
-def _unexpected(error: Exception) -> Response:
-    """Log all there is under an id, and tell the client only the id."""
-    request_id = uuid.uuid4().hex
-    log.error("Request %s failed", request_id, exc_info=error)
-    code = error.status if isinstance(error, TwofoldError) else 500
-    return error_reply(code, f"The server failed to answer. Look for {request_id} in its log.")

@@ -1,15 +1,37 @@
 """Whole requests to a model of rows: decode, check, predict, encode."""
 
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
 from ..contract.endpoint import Endpoint
 from .codecs import choose_answer, default_answer, read_rows
+from .engine import Predictions
 from .invocation import Invocation, Reply
-from .model import Model
+
+
+class ServedModel(Protocol):
+    """A loaded model of rows."""
+
+    row_shape: tuple[int, ...]
+
+    def check(self, rows: NDArray[Any]) -> None:
+        """Refuse rows that the model cannot take."""
+        ...
+
+    def labels(self, predictions: Predictions) -> list[int | str] | None:
+        """Most probable class of each row; None without classes."""
+        ...
+
+    def predict(self, rows: NDArray[Any]) -> Predictions:
+        """Answer rows."""
+        ...
 
 
 class RowsService:
     """An artifact of `train` behind every content type."""
 
-    def __init__(self, model: Model, endpoint: Endpoint) -> None:
+    def __init__(self, model: ServedModel, endpoint: Endpoint) -> None:
         """Take a loaded model.
 
         Raises:

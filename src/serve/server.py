@@ -14,6 +14,7 @@ from ..contract.machine import cpus
 from ..contract.paths import scratch
 from .board import Board
 from .gateway.seats import Passage
+from .queued import Rows
 from .worker import Shared, Worker, after_exit, after_fork, before_fork
 
 _GRACE = 25
@@ -36,11 +37,11 @@ class RootLog(Logger):  # type: ignore[misc]  # gunicorn has no types
 class Server(BaseApplication):  # type: ignore[misc]  # the same
     """The one gunicorn application; settings come from the endpoint, never from gunicorn's own files or variables."""
 
-    def __init__(self, app: Flask, endpoint: Endpoint) -> None:
+    def __init__(self, app: Flask, endpoint: Endpoint, rows: Rows | None) -> None:
         self._settings = settings(endpoint)
         # A worker that stops keeps its seat until it has ended, beside the one that replaces it.
         seats = 2 * int(self._settings["workers"])
-        self.shared = Shared(application=app, endpoint=endpoint, board=Board(seats), passage=Passage(seats))
+        self.shared = Shared(application=app, endpoint=endpoint, board=Board(seats), passage=Passage(seats), rows=rows)
         super().__init__()
 
     def load_config(self) -> None:
@@ -75,6 +76,6 @@ def settings(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def run(app: Flask, endpoint: Endpoint) -> None:
+def run(app: Flask, endpoint: Endpoint, rows: Rows | None = None) -> None:
     """Serve until SIGTERM, then answer what is in flight and leave by SystemExit: 0 after a stop that was asked for."""
-    Server(app, endpoint).run()
+    Server(app, endpoint, rows).run()

@@ -14,18 +14,26 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from ..contract.endpoint import Endpoint
 from ..contract.paths import scratch
+from .batcher import Batcher, QueueLimits
 from .board import Board
+from .codecs import default_answer
 from .front import Front
 from .gateway.limits import Limits
 from .gateway.loop import Loop
 from .gateway.seats import Passage, Seats
 from .gateway.wsgi import Threads
+from .hot import HotRoute
+from .queued import Rows
+from .runner import Runner
 
 _THREADS = 64
 """Requests that the application answers at once."""
 
 _WAITING = 1024
 """Requests that may wait for one of these threads."""
+
+_IN_TIME = 0.95
+"""Part of a request's time after which its answer would not reach the client any more."""
 
 _SPARE_FILES = 128
 """Open files that are not connections."""
@@ -45,6 +53,8 @@ class Shared:
     """Numbers that all see."""
     passage: Passage
     """Where they pass connections on to each other."""
+    rows: Rows | None
+    """A model whose requests need not pass the application; None for everything else."""
 
 
 class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -81,7 +91,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         )
         loop = Loop([listener.sock for listener in self.sockets], limits, seats)
         threads = Threads(self.wsgi, loop, threads=_THREADS, waiting=_WAITING, port=endpoint.port)
-        loop.run(Front(loop, threads), self)
+        loop.run(Front(loop, threads, _hot_route(shared, loop)), self)
         logging.shutdown()
         os._exit(0)
 
@@ -96,6 +106,18 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             log.error("The server's main process has ended")
             self.alive = False
         return bool(self.alive)
+
+
+def _hot_route(shared: Shared, loop: Loop) -> HotRoute | None:
+    rows = shared.rows
+    if rows is None:
+        return None
+    settings = rows.settings
+    seconds = shared.endpoint.timeout * _IN_TIME
+    limits = QueueLimits(requests=settings.queue_requests, size=settings.queue_bytes, seconds=seconds)
+    runner = Runner(Batcher(rows.model.direct, rows.pace, limits), loop, inline=rows.pace.inline)
+    rows.model.attach(runner)
+    return HotRoute(rows.model, default_answer(shared.endpoint.default_accept), loop, runner)
 
 
 def before_fork(arbiter: Arbiter, worker: Worker) -> None:

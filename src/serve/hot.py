@@ -1,0 +1,64 @@
+"""The hot route: short requests to a model of rows, decoded and answered by the loop's thread, without Flask."""
+
+from .batcher import Job
+from .codecs import Answer, choose_answer, read_rows
+from .gateway.connection import Exchange
+from .gateway.head import Head
+from .gateway.loop import Loop
+from .gateway.reply import full, refusal
+from .replies import told
+from .rows_service import ServedModel
+from .runner import Runner
+
+MAX_BODY = 64 << 10
+"""Bytes; decoding more would hold up the other connections, so a thread does it."""
+
+PATH = "/invocations"
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+
+class HotRoute:
+    """Answers one request after the other for a model."""
+
+    def __init__(self, model: ServedModel, default: Answer, loop: Loop, runner: Runner) -> None:
+        self._model = model
+        self._default = default
+        self._loop = loop
+        self.runner = runner
+
+    def takes(self, exchange: Exchange) -> bool:
+        """Whether a request is one of those."""
+        request = exchange.request
+        head = request.head
+        return head is not None and head.path == PATH and head.method == "POST" and 0 < len(request.body) <= MAX_BODY
+
+    def take(self, exchange: Exchange, head: Head) -> None:
+        """Decode a request and queue its rows."""
+        try:
+            answer = choose_answer(head.accept, self._default)
+            rows = read_rows(exchange.request.body, head.content_type, self._model.row_shape)
+            self._model.check(rows)
+            job = Job(
+                rows, exchange.arrived, lambda job: self._finish(exchange, head, answer, job), lambda: exchange.gone
+            )
+            self.runner.offer(job)
+        except Exception as error:  # noqa: BLE001  whatever goes wrong is the answer
+            self._refuse(exchange, head, error)
+
+    def _finish(self, exchange: Exchange, head: Head, answer: Answer, job: Job) -> None:
+        if exchange.done:
+            return
+        if job.answer is None:
+            self._refuse(exchange, head, job.error or RuntimeError("no answer"))
+            return
+        keep_alive = self._loop.keep_alive(exchange)
+        body = answer.format.encode(job.answer, self._model.labels(job.answer))
+        more = [(ATTRIBUTES, head.custom_attributes)] if head.custom_attributes else []
+        data = full(head, 200, body, answer.content_type, keep_alive=keep_alive, more=more)
+        self._loop.answer(exchange, data, keep_alive=keep_alive)
+
+    def _refuse(self, exchange: Exchange, head: Head, error: Exception) -> None:
+        if exchange.done:
+            return
+        keep_alive = self._loop.keep_alive(exchange)
+        self._loop.answer(exchange, refusal(head, told(error), keep_alive=keep_alive), keep_alive=keep_alive)

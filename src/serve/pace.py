@@ -1,0 +1,65 @@
+"""How fast a model is, measured before the first request: where it runs and how large its batches are."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+INLINE_SECONDS = 0.002
+"""A forward pass up to this long runs in the loop itself: handing it to a thread would cost more than it takes."""
+
+_SLOW_SECONDS = 0.1
+"""What a batch of a slower model may take, so that who comes next does not wait long."""
+_MOST_ROWS = 4096
+_TRIAL_SECONDS = 1.0
+"""Time for all trials; the last one may go beyond it."""
+_GAIN = 1.05
+"""Twice the rows must bring at least this much more rows a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was found."""
+
+    inline: bool
+    """Whether the model runs in the loop's own thread."""
+    rows: int
+    """Most rows of one forward pass."""
+    seconds_per_row: float
+    """Time of one row in such a pass."""
+
+
+def measure(
+    run: Callable[[NDArray[np.float32]], NDArray[Any]], row_shape: tuple[int, ...], rows: int | None = None
+) -> Pace:
+    """Time a model on rows of zeros, doubling their number as long as that pays.
+
+    Args:
+        run: the model, warmed.
+        row_shape: shape of one row.
+        rows: most rows of a pass, if that is set already.
+    """
+    end = time.perf_counter() + _TRIAL_SECONDS
+    single = min(_seconds(run, row_shape, 1) for _ in range(3))
+    inline = single <= INLINE_SECONDS
+    if rows is not None:
+        seconds = _seconds(run, row_shape, rows)
+        return Pace(inline and seconds <= 2 * INLINE_SECONDS, rows, seconds / rows)
+    bound = INLINE_SECONDS if inline else max(_SLOW_SECONDS, single)
+    best, per_row = 1, single
+    while best < _MOST_ROWS and time.perf_counter() + 2 * best * per_row < end:
+        seconds = min(_seconds(run, row_shape, 2 * best) for _ in range(2 if inline else 1))
+        if seconds > bound or seconds * _GAIN > 2 * best * per_row:
+            break
+        best, per_row = 2 * best, seconds / (2 * best)
+    return Pace(inline, best, per_row)
+
+
+def _seconds(run: Callable[[NDArray[np.float32]], NDArray[Any]], row_shape: tuple[int, ...], rows: int) -> float:
+    batch = np.zeros((rows, *row_shape), np.float32)
+    start = time.perf_counter()
+    run(batch)
+    return time.perf_counter() - start

@@ -1,0 +1,67 @@
+"""A model as the application sees it: each call waits its turn in the batches of its worker."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .invocation import Service
+from .pace import Pace, measure
+from .rows_service import RowsService, ServedModel
+from .runner import Runner
+from .settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+
+class QueuedModel:
+    """Passes everything on to a model, and predictions through its worker's queue once there is one."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self.direct = model
+        self.row_shape = model.row_shape
+        self.check = model.check
+        self.labels = model.labels
+        self._runner: Runner | None = None
+
+    def attach(self, runner: Runner) -> None:
+        """Let predictions wait in a worker's queue from now on."""
+        self._runner = runner
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Answer rows.
+
+        Raises:
+            Overloaded: they would not be answered in time.
+        """
+        return self._runner.predict(rows) if self._runner else self.direct.predict(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A loaded model of rows, and how it is to be served."""
+
+    model: QueuedModel
+    """The model, as the application calls it."""
+    pace: Pace
+    """How fast it is."""
+    settings: ServerSettings
+    """How requests wait."""
+
+
+def queue_rows(service: Service, settings: ServerSettings) -> Rows | None:
+    """Put a queue before the model of a service, if it is one of rows; measures the model."""
+    if not isinstance(service, RowsService):
+        return None
+    model = service.model
+    pace = measure(model.predict, model.row_shape, settings.batch_rows)
+    log.info(
+        "Batches of up to %d rows, %.3g ms a row, %s",
+        pace.rows,
+        1000 * pace.seconds_per_row,
+        "in the loop" if pace.inline else "in a thread",
+    )
+    queued = QueuedModel(model)
+    service.model = queued
+    return Rows(model=queued, pace=pace, settings=settings)
