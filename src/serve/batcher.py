@@ -21,8 +21,8 @@ from .pace import Pace
 
 _SHARE = 4
 """A request is large from this part of a batch on, and large ones together are never given less of it."""
-_WEIGHT = 0.1
-"""Of a new batch in the average time of a row."""
+_MEMORY = 1.0
+"""Seconds of computing over which it learns how much longer batches take than was measured at the start."""
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,8 @@ class Batcher:
         self._model = model
         self._limits = limits
         self._rows = pace.rows
-        self._per_row = pace.seconds_per_row
+        self._pace = pace
+        self._took = self._should_take = _MEMORY
         self._lock = threading.Lock()
         self._small: deque[Job] = deque()
         self._large: deque[Job] = deque()
@@ -149,7 +150,7 @@ class Batcher:
                 )
             small = self._is_small(job)
             ahead = self._small_rows * _SHARE / (_SHARE - 1) if small else self._small_rows + self._large_rows
-            wait = (ahead + len(job.rows)) * self._per_row + self._rest(now)
+            wait = self._expected(ahead + len(job.rows)) + self._rest(now)
             if now + wait > job.deadline:
                 raise Overloaded(
                     f"An answer would take about {wait:.1f} s, expected at most {self._limits.seconds:g}. Try again "
@@ -253,7 +254,16 @@ class Batcher:
 
     def _note(self, rows: int, seconds: float) -> None:
         self.batches.append((rows, seconds))
-        self._per_row += _WEIGHT * (seconds / rows - self._per_row)
+        self._took += seconds
+        self._should_take += self._pace.seconds(rows)
+        scale = _MEMORY / self._should_take
+        if scale < 1:
+            self._took *= scale
+            self._should_take *= scale
+
+    def _expected(self, rows: float) -> float:
+        """Seconds that so many rows should take, by the measurement at the start and what happened since."""
+        return self._pace.seconds(rows) * self._took / self._should_take
 
     def _is_small(self, job: Job) -> bool:
         return len(job.rows) <= self._rows // _SHARE
@@ -263,11 +273,11 @@ class Batcher:
         if not self.since:
             return 0.0
         rows = sum(last - first for _, first, last in self.current)
-        return max(0.0, self.since + rows * self._per_row - now)
+        return max(0.0, self.since + self._expected(rows) - now)
 
     def _retry(self) -> int:
         """Seconds after which the queue should be empty."""
-        return max(1, math.ceil((self._small_rows + self._large_rows) * self._per_row))
+        return max(1, math.ceil(self._expected(self._small_rows + self._large_rows)))
 
 
 def _check_count(found: int, expected: int) -> None:

@@ -1,5 +1,6 @@
 """How fast a model is, measured before the first request: where it runs and how large its batches are."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ class Pace:
     """Most rows of one forward pass."""
     seconds_per_row: float
     """Time of one row in such a pass."""
+    seconds_per_pass: float = 0.0
+    """Time that a pass takes besides, whatever its rows."""
+
+    def seconds(self, rows: float) -> float:
+        """Time of so many rows in passes as large as can be."""
+        return rows * self.seconds_per_row + math.ceil(rows / self.rows) * self.seconds_per_pass
 
 
 def measure(
@@ -47,7 +54,7 @@ def measure(
     inline = single <= INLINE_SECONDS
     if rows is not None:
         seconds = _seconds(run, row_shape, rows)
-        return Pace(inline and seconds <= 2 * INLINE_SECONDS, rows, seconds / rows)
+        return _pace(single, rows, seconds, inline=inline and seconds <= 2 * INLINE_SECONDS)
     bound = INLINE_SECONDS if inline else max(_SLOW_SECONDS, single)
     best, per_row = 1, single
     while best < _MOST_ROWS and time.perf_counter() + 2 * best * per_row < end:
@@ -55,7 +62,13 @@ def measure(
         if seconds > bound or seconds * _GAIN > 2 * best * per_row:
             break
         best, per_row = 2 * best, seconds / (2 * best)
-    return Pace(inline, best, per_row)
+    return _pace(single, best, best * per_row, inline=inline)
+
+
+def _pace(single: float, rows: int, seconds: float, *, inline: bool) -> Pace:
+    """Tell what a pass takes by itself from what its rows take, by a pass of one and one of many."""
+    per_row = max(0.0, seconds - single) / (rows - 1) if rows > 1 else single
+    return Pace(inline, rows, per_row, max(0.0, single - per_row))
 
 
 def _seconds(run: Callable[[NDArray[np.float32]], NDArray[Any]], row_shape: tuple[int, ...], rows: int) -> float:

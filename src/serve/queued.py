@@ -57,9 +57,9 @@ def queue_rows(service: Service, settings: ServerSettings) -> Rows | None:
     model = service.model
     pace = measure(model.predict, model.row_shape, settings.batch_rows)
     log.info(
-        "Batches of up to %d rows, %.3g ms a row, %s",
+        "Batches of up to %d rows in %.3g ms, %s",
         pace.rows,
-        1000 * pace.seconds_per_row,
+        1000 * pace.seconds(pace.rows),
         "in the loop" if pace.inline else "in a thread",
     )
     queued = QueuedModel(model)

@@ -177,5 +177,5 @@ def test_it_learns_how_long_a_row_takes():
     for _ in range(60):
         batcher.offer(job(8))
         run(batcher)
-    assert batcher._per_row < 1
+    assert batcher._expected(8) < 80, "and not 800"
     assert len(batcher.batches) == 60
