@@ -1,5 +1,6 @@
 """The hot route: short requests to a model of rows, decoded and answered by the loop's thread, without Flask."""
 
+from ..formats.table import media_type
 from .batcher import Job
 from .codecs import Answer, choose_answer, read_rows
 from .gateway.connection import Exchange
@@ -12,6 +13,18 @@ from .runner import Runner
 
 MAX_BODY = 64 << 10
 """Bytes; decoding more would hold up the other connections, so a thread does it."""
+
+QUICK = frozenset(
+    {
+        "",
+        "application/octet-stream",
+        "application/json",
+        "application/jsonlines",
+        "application/x-npy",
+        "text/csv",
+    }
+)
+"""Types that are decoded about as fast as they are read, and to no more than a few times their size."""
 
 PATH = "/invocations"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -30,7 +43,13 @@ class HotRoute:
         """Whether a request is one of those."""
         request = exchange.request
         head = request.head
-        return head is not None and head.path == PATH and head.method == "POST" and 0 < len(request.body) <= MAX_BODY
+        return (
+            head is not None
+            and head.path == PATH
+            and head.method == "POST"
+            and 0 < len(request.body) <= MAX_BODY
+            and media_type(head.content_type) in QUICK
+        )
 
     def take(self, exchange: Exchange, head: Head) -> None:
         """Decode a request and queue its rows."""
@@ -52,7 +71,7 @@ class HotRoute:
             self._refuse(exchange, head, job.error or RuntimeError("no answer"))
             return
         keep_alive = self._loop.keep_alive(exchange)
-        body = answer.format.encode(job.answer, self._model.labels(job.answer))
+        body = answer.encode(job.answer, self._model.labels(job.answer))
         more = [(ATTRIBUTES, head.custom_attributes)] if head.custom_attributes else []
         data = full(head, 200, body, answer.content_type, keep_alive=keep_alive, more=more)
         self._loop.answer(exchange, data, keep_alive=keep_alive)
