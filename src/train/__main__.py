@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +22,7 @@ from ..errors import TwofoldError
 from . import reports
 from .config import read_config
 from .failures import STOPPED_EARLY, Memory, settle
+from .hang import HangWatch
 from .launch import STOP_TIMEOUT_S, Launch, plan_launch, processes_per_host, wait_for_hosts
 from .script import find_entry, plan_script
 from .script_requirements import install
@@ -54,8 +55,22 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
         reports.reserve(Path(directory))
         launch = plan(job, environ, Path(directory))
-        ending = supervise(launch.argv, launch.environ, stop_timeout_s=STOP_TIMEOUT_S, has_ranks=launch.has_ranks)
+        ending = supervise(
+            launch.argv,
+            launch.environ,
+            stop_timeout_s=STOP_TIMEOUT_S,
+            has_ranks=launch.has_ranks,
+            hung=_hang_watch(job, Path(directory)),
+        )
         return settle(job, ending, Path(directory), Memory())
+
+
+def _hang_watch(job: TrainingJob, directory: Path) -> Callable[[], bool]:
+    """Return what tells whether the ranks hang; scripts have steps of their own, which nobody can count."""
+    timeout_s = 0.0 if job.program else read_config(job.hyperparameters.user).hang_timeout
+    if not timeout_s:
+        return lambda: False
+    return HangWatch(directory, timeout_s=timeout_s, hosts=job.cluster.size)
 
 
 def _plan_model(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Launch:

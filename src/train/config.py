@@ -131,6 +131,8 @@ class TrainingConfig(BaseModel):
     """Keep only what enters each block for the backward pass and compute the rest again: less memory, more time."""
     ledger: bool = False
     """Write a hash over the sample ids of each step beside the checkpoints; `twofold ledger` compares two runs."""
+    hang_timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    """Seconds without a step after which a job has hung, or 20 times the median step where that is more; 0: never."""
     parallel: Literal["auto", "none", "ddp", "fsdp", "tp", "fsdp+tp"] = "auto"
     """How ranks share the work; auto: none for one process, ddp for several, tp or fsdp+tp with `tensor_parallel`."""
     tensor_parallel: Annotated[int, Field(ge=0)] = 0

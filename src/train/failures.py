@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contract import outcome
+from ..contract.causes import is_users
 from ..contract.job import TrainingJob
 from . import reports
 from .reports import Report
+from .stacks import of_faulthandler
 from .supervise import Ending
 
 log = logging.getLogger("twofold.train")
@@ -22,7 +24,7 @@ STOPPED_EARLY = 143
 """Exit code of a run that was told to stop and had nothing to save."""
 FOLDER = "failure"
 """Folder in the output data for full reports, a file a host: archives of several hosts are merged."""
-EVIDENCE = "*.txt"
+EVIDENCE = ("*.txt", "*.fatal")
 """Files in the scratch folder that belong to the full report."""
 _KILLED = 137
 
@@ -48,7 +50,7 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory) ->
     """
     if ending.returncode == 0:
         return 0
-    found = [_explained(report, memory) for report in reports.read(directory)]
+    found = [_explained(_placed(report, directory), memory) for report in reports.read(directory)]
     report = found[0] if found else None
     consequence = report is None or report.peer or report.exit_code == STOPPED_EARLY
     if ending.killed or (ending.stopped and consequence):
@@ -60,9 +62,22 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory) ->
         report = _explained(Report("", text, code), memory)
     reports.release(directory)
     log.error("%s%s", f"{report.source}: " if report.source else "", report.message)
-    kept = _write_full(job, found or [report], sorted(directory.glob(EVIDENCE)))
+    evidence = [path for pattern in EVIDENCE for path in sorted(directory.glob(pattern)) if path.stat().st_size]
+    kept = _write_full(job, found or [report], evidence)
     outcome.write_failure(job.paths, report.message + (f" All ranks: {kept} in the output data." if kept else ""))
     return report.exit_code
+
+
+def _placed(report: Report, directory: Path) -> Report:
+    """Name the line at which native code crashed, which Python wrote down before it was gone."""
+    path = directory / f"{report.source.removeprefix('agent of ').replace(' ', '-')}.fatal"
+    if not report.signal or not path.exists():
+        return report
+    place = of_faulthandler(path.read_text(encoding="utf-8", errors="replace")).place
+    if place is None:
+        return report
+    cause = "user code" if is_users(place.file) else "internal"
+    return replace(report, message=f"{cause}:{report.message.partition(':')[2]} (at {place})")
 
 
 def _explained(report: Report, memory: Memory) -> Report:

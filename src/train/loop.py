@@ -10,6 +10,7 @@ from ..errors import UserError
 from .checkpoint import Checkpoints, Progress, seed_step
 from .checkpoint_state import State
 from .config import TrainingConfig
+from .heartbeat import Heartbeat
 from .interrupt import Interrupt
 from .ledger import Ledger
 from .metrics import Meter
@@ -37,6 +38,7 @@ class Trainer:
         training: Loader | PipedSamples,
         validation: Loader | PipedSamples | None,
         recorder: Recorder,
+        heartbeat: Heartbeat,
         ledger: Ledger | None = None,
     ) -> None:
         """Take everything that a run is made of; nothing is read or written before `fit`."""
@@ -46,6 +48,7 @@ class Trainer:
         self.progress = Progress()
         self._recorder = recorder
         self._ledger = ledger
+        self._heartbeat = heartbeat
         self._checkpoints: Checkpoints | None = None
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
         epoch_steps = training.steps()
@@ -77,6 +80,7 @@ class Trainer:
             # The epoch's own checkpoint, unless one was asked for every so many steps.
             if not self.config.checkpoint_every:
                 self._save(meter)
+        self._heartbeat.enter("end")
         if checkpoints:
             checkpoints.wait()
         return self._settle(metrics)
@@ -93,13 +97,16 @@ class Trainer:
         """Train to the end of the epoch; tell whether an interrupt came first."""
         progress, meter = self.progress, Meter(self.ranks, self.progress.epoch_sums)
         self.replica.module.train()
+        self._heartbeat.enter("start")
         for batch in self._recorder.epoch(self.training.epoch(progress.epoch, progress.epoch_step)):
             if progress.step >= self._total_steps:
                 break
+            self._heartbeat.ready()
             sums = self._step(batch)
             meter.add(sums)
             progress.step += 1
             progress.epoch_step += 1
+            self._heartbeat.beat(progress.step)
             self._recorder.step(progress.step, progress.epoch + 1, sums)
             if self._ledger and batch.sample_ids is not None:
                 # Ranks that share layers see the same samples: one of them counts.
@@ -116,6 +123,7 @@ class Trainer:
         """Save where checkpoints are kept; on an interrupt the last one, which is waited for."""
         if not self._checkpoints:
             return
+        self._heartbeat.enter("save")
         if self.progress.epoch_step:
             self.progress.epoch_sums = meter.all_ranks()
         self.progress.scaler = self._scaler.state_dict()
@@ -123,6 +131,7 @@ class Trainer:
             self._checkpoints.save_last(self.progress, self.state, interrupt.raised_at)
         else:
             self._checkpoints.save(self.progress, self.state)
+        self._heartbeat.enter("step")
 
     def _step(self, batch: Batch) -> Sums:
         config, optimizer = self.config, self.state.optimizer
@@ -158,9 +167,11 @@ class Trainer:
     def _evaluate(self, loader: Loader | PipedSamples) -> dict[str, float]:
         """Measure on the validation channel and remember the weights if they are the best so far."""
         self.replica.module.eval()
+        self._heartbeat.enter("evaluate")
         meter = Meter(self.ranks)
         for batch in loader.epoch(0):
             meter.add(self.replica.evaluate(batch, self.task))
+            self._heartbeat.beat(self.progress.step, "evaluate")
         metrics = meter.total(self.task)
         if metrics["loss"] < self.progress.best.get("loss", math.inf):
             self.progress.best, self.progress.worse = metrics, 0

@@ -16,12 +16,13 @@ from ..contract.artifact import Architecture
 from ..contract.job import TrainingJob, read_training_job
 from ..contract.paths import Paths
 from ..errors import TwofoldError
-from . import reports
+from . import reports, stacks
 from .architecture import draw, find_code, fit_normalization
 from .channels import Source, evaluation_batch, open_training, open_validation
 from .checkpoint import Checkpoints
 from .config import MODELS, TrainingConfig, read_config
 from .export import write_artifact
+from .heartbeat import Heartbeat
 from .initial import start_from
 from .interrupt import listening
 from .ledger import Ledger
@@ -42,6 +43,7 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
     """Train the model of a job, as one rank of many; `scratch` is a folder for as long as the run lasts."""
     config = read_config(job.hyperparameters.user)
     torch.manual_seed(config.seed)
+    heartbeat = Heartbeat(scratch, ranks.rank)
     training = open_training(job, config, ranks, scratch)
     validation = open_validation(job, config, ranks, training, scratch)
     facts = survey(training, ranks)
@@ -72,6 +74,7 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         validation=validation.loader(measured, 0, shuffle=False, tensor=tensor) if validation else None,
         recorder=recorder,
         ledger=Ledger(kept, training, ranks) if config.ledger else None,
+        heartbeat=heartbeat,
     )
     # Until here SIGTERM ends the process at once, since there is nothing to save.
     with contextlib.closing(recorder), listening() as interrupt:
@@ -159,4 +162,5 @@ def leave(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    stacks.listen(Path(os.environ[reports.SCRATCH_VARIABLE]), int(os.environ.get("RANK", "0")))
     leave(main(os.environ))

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..contract import signals
 log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LOOK_S = 0.9
 _PR_SET_CHILD_SUBREAPER = 36
 """Option of prctl(2), from linux/prctl.h."""
 
@@ -34,18 +35,24 @@ class Ending:
 
 
 def supervise(
-    argv: Sequence[str], environ: Mapping[str, str], *, stop_timeout_s: float, has_ranks: bool = True
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    stop_timeout_s: float,
+    has_ranks: bool = True,
+    hung: Callable[[], bool] = lambda: False,
 ) -> Ending:
     """Run a torchrun agent to its end; SIGTERM and SIGINT go straight to its ranks, or to a child that has none.
 
     Ranks that are told to stop save and leave with exit code 0, so the agent above them ends as in a good run. What is
-    still there `stop_timeout_s` after the signal is killed, and so is every process that the agent leaves behind.
+    still there `stop_timeout_s` after the signal is killed, and so is every process that the agent leaves behind. So is
+    everything once `hung`, asked about once a second, says so.
     """
     _adopt_orphans()
     with signals.as_bytes((*_STOP_SIGNALS, signal.SIGCHLD)) as wakeup:
         child = subprocess.Popen(argv, env=dict(environ), start_new_session=True)
         deadline: float | None = None
-        killed = False
+        killed, asked = False, time.monotonic()
         while (returncode := _reap(child)) is None:
             select.select([wakeup], [], [], 1.0)
             for number in _pending(wakeup):
@@ -56,6 +63,10 @@ def supervise(
                 log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
                 killed = True
                 _kill(child.pid)
+            if deadline is None and time.monotonic() > asked + _LOOK_S:
+                asked = time.monotonic()
+                if hung():
+                    _kill(child.pid)
         _kill_orphans()
         return Ending(returncode=returncode, stopped=deadline is not None, killed=killed)
 

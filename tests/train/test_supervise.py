@@ -127,6 +127,14 @@ def test_ranks_that_do_not_leave_are_killed(supervisor):
     assert "ranks did not leave within 0.5 s of the stop signal: killing them" in run.log
 
 
+def test_ranks_that_hang_are_killed(supervisor, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUNG", str(tmp_path / "hung"))
+    run = supervisor(*agent(IGNORES))
+    run.wait_for("ready", 2)
+    (tmp_path / "hung").touch()
+    assert run.ending() == "returncode=-9 stopped=False killed=False left=0"
+
+
 def ranks_of(pattern):
     """Processes whose command line holds a text."""
     found = []
