@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from twofold.contract import endpoint
+from twofold.contract.metrics import RUN
 from twofold.formats.table import MEDIA_TYPES
 from twofold.train.config import TrainingConfig
 
@@ -79,3 +80,8 @@ def test_files_that_the_readme_names_exist() -> None:
     assert named
     for name in named:
         assert (ROOT / name).exists(), name
+
+
+def test_pages_name_every_metric_of_a_run() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert all(f"\n| `{name}` |" in page for name in RUN)

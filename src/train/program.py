@@ -83,6 +83,13 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         if ranks.is_first:
             write_artifact(job.paths.model, whole, blueprint, task, metrics)
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
+            # Not at the top: one rank of many draws, and the library takes a while to load.
+            from .report import Facts, write_report  # noqa: PLC0415
+
+            data = f"{training.samples} samples of {training.fields.summary}"
+            size = sum(weight.numel() for weight in whole.parameters())
+            facts_of_run = Facts(job, config, ranks, task.name, data, metrics, trainer.progress.step, size)
+            write_report(job.paths.output_data, facts_of_run)
             if config.export_onnx:
                 add_program(job.paths.model, real_rows(training), interrupt)
 
