@@ -142,11 +142,41 @@ def _read_file(file: File, window: Window) -> Iterator[Captured]:
 
 
 def _gather(captured: Captured, lines: Sequence[bytes], hour: str, window: Window, file: File) -> None:
-    for event in _parse(captured, lines, file):
+    events = _parse(captured, lines, file)
+    if _gather_alike(captured, events, window):
+        return
+    for event in events:
         try:
             _gather_event(captured, event, hour, window)
         except (KeyError, TypeError, AttributeError) as error:
             _malformed(captured, file, f"{type(error).__name__} {error}")
+
+
+def _gather_alike(captured: Captured, events: Sequence[Any], window: Window) -> bool:
+    """Gather lines of one hour and one kind, which most are, column by column; False for all others.
+
+    Looking at each line by itself takes twice the time of parsing it.
+    """
+    try:
+        times = [event["eventMetadata"]["inferenceTime"] for event in events]
+        data = [event["captureData"] for event in events]
+        sent = [one["endpointInput"] for one in data]
+        answers = [one["endpointOutput"] for one in data]
+        kinds = {(one["observedContentType"], one["encoding"]) for one in sent}
+        answer_kinds = {(one["observedContentType"], one["encoding"]) for one in answers}
+        first, last = min(times), max(times)
+        bodies = [one["data"] for one in sent], [one["data"] for one in answers]
+    except (KeyError, TypeError, ValueError):
+        return False
+    hour = first[:13]
+    alike = len(kinds) == len(answer_kinds) == 1 and last[:13] == hour
+    labelled = any("groundTruthData" in event for event in events) or any("groundTruthData" in one for one in data)
+    if not alike or labelled or not (window.has(first[:19]) and window.has(last[:19])):
+        return False
+    for side, kind, found in zip(("input", "output"), (kinds, answer_kinds), bodies, strict=True):
+        captured.bodies.setdefault(Group(hour, side, Kind(*kind.pop())), []).extend(found)
+    captured.lines += len(events)
+    return True
 
 
 def _parse(captured: Captured, lines: Sequence[bytes], file: File) -> list[Any]:
