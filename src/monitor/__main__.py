@@ -146,6 +146,7 @@ def baseline(source: Path, target: Path, content_type: str | None, *, captured: 
 @click.option("--label", metavar="NAME", help="Feature of the baseline that requests do not hold; by default 'label'.")
 @click.option("--problem", type=click.Choice(PROBLEMS), help="What the model is asked for; by default answers tell.")
 @click.option("--method", type=click.Choice(METHODS), default="distance", help="What decides that a feature drifted.")
+@click.option("--png", is_flag=True, help="Write report.png, too; needs matplotlib.")
 def run(
     source: Path,
     target: Path,
@@ -156,6 +157,7 @@ def run(
     label: str | None,
     problem: Problem | None,
     method: Method,
+    png: bool,
 ) -> None:
     """Hold the captured traffic IN against a baseline and write what breaks it to the folder OUT."""
 
@@ -169,6 +171,7 @@ def run(
             label=label,
             problem=problem,
             method=method,
+            picture=png,
         )
         return _told(options, *_run(options))
 

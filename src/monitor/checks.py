@@ -26,6 +26,17 @@ class Baseline:
     method: Method = "distance"
     """What decides about drift."""
 
+    def known_as(self, name: str) -> str:
+        """Feature of the baseline that one of the traffic is compared with.
+
+        Answers are compared with earlier answers; where the baseline has none, with what training asked for.
+        """
+        return self.label or name if name == PREDICTION and name not in self.profiles else name
+
+    def before(self, name: str) -> Profile:
+        """Profile that a feature is compared with; an empty one where the baseline has none."""
+        return self.profiles.get(self.known_as(name)) or Profile()
+
     @property
     def asked(self) -> list[FeatureConstraints]:
         """Features that must be in every request."""
@@ -145,12 +156,8 @@ def _drifts(window: Summary, baseline: Baseline) -> list[Drift]:
     found = []
     constraints = {part.name: part for part in baseline.constraints.features}
     for name, feature in window.features.items():
-        # Answers are compared with earlier answers; where the baseline has none, with what training asked for.
-        known = baseline.label if name == PREDICTION and name not in baseline.profiles else name
-        before = baseline.profiles.get(known or "")
-        if before is None:
-            continue
-        part = constraints.get(known or "")
+        before = baseline.before(name)
+        part = constraints.get(baseline.known_as(name))
         config = baseline.constraints.config_of(part) if part else baseline.constraints.monitoring_config
         if config.distribution_constraints.perform_comparison == "Disabled":
             continue

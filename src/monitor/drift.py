@@ -63,6 +63,10 @@ class Drift:
             return self.corrected < ALPHA
         return self.distance < self.threshold if self.chi_squared else self.distance > self.threshold
 
+    def bound(self, method: Method) -> float | None:
+        """Threshold of the number that is drawn for a method; a test draws the distance, which has none."""
+        return {"distance": self.threshold, "psi": PSI_THRESHOLD, "test": None}[method]
+
     def describe(self, method: Method) -> str:
         """Say it in the platform's words, or in like ones."""
         if method == "psi":

@@ -11,9 +11,10 @@ from .align import Alignment, guess_label
 from .capture import Window, read_captured
 from .checks import Baseline, Findings, check
 from .drift import Method
-from .profiles import profile_of_statistics
+from .profiles import Profile, profile_of_feature, profile_of_statistics
 from .publish import write_drift, write_results
 from .quality import Problem, check_quality
+from .report import Material, write_report
 from .schema import Constraints, Statistics, Violation
 from .summary import Summary
 from .tables import read_blocks
@@ -38,6 +39,8 @@ class Options:
     method: Method = "distance"
     problem: Problem | None = None
     """What the model is asked for; None finds it out from answers and truths."""
+    picture: bool = False
+    """Whether the report is wanted as report.png, too."""
     part: int = 0
     """Number of this host where several share the files."""
     parts: int = 1
@@ -97,7 +100,26 @@ class Monitor:
         write_results(self._options.output, summary, violations, quality)
         metrics = {hour: part.metrics() for hour, part in sorted(traffic.quality.items())}
         write_drift(self._options.output, self._options.method, findings, hours, metrics)
+        pairs = {drift.name: _pair(drift.name, summary, baseline) for drift in findings.drifts}
+        material = Material(
+            source=self._options.source.name,
+            rows=summary.rows,
+            malformed=traffic.malformed,
+            method=self._options.method,
+            violations=violations,
+            whole=findings,
+            hours=hours,
+            profiles=pairs,
+            quality=quality,
+            quality_hours=metrics,
+        )
+        write_report(self._options.output, material, picture=self._options.picture)
         return Result(summary, findings, violations, quality)
+
+
+def _pair(name: str, summary: Summary, baseline: Baseline) -> tuple[Profile, Profile]:
+    before = baseline.before(name)
+    return before, profile_of_feature(summary.features[name], before)
 
 
 def _of_hours(whole: Findings, hours: Mapping[str, Findings]) -> list[Violation]:
