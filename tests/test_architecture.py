@@ -60,7 +60,7 @@ DOORS = {
 }
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
 PARENT_OF_TRAIN = [
-    *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures", "hang"),
+    *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures", "hang", "host_memory"),
     *("script", "script_failure", "script_rank", "script_requirements", "script_source"),
 ]
 # Code whose behaviour shows only in a running job or server.

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -21,8 +22,9 @@ from ..contract.paths import Paths, scratch
 from ..errors import TwofoldError
 from . import reports
 from .config import read_config
-from .failures import STOPPED_EARLY, Memory, settle
+from .failures import STOPPED_EARLY, settle
 from .hang import HangWatch
+from .host_memory import MemoryWatch
 from .launch import STOP_TIMEOUT_S, Launch, plan_launch, processes_per_host, wait_for_hosts
 from .script import find_entry, plan_script
 from .script_requirements import install
@@ -55,14 +57,21 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
         reports.reserve(Path(directory))
         launch = plan(job, environ, Path(directory))
+        memory = MemoryWatch(machine.CGROUP)
         ending = supervise(
             launch.argv,
             launch.environ,
             stop_timeout_s=STOP_TIMEOUT_S,
             has_ranks=launch.has_ranks,
-            hung=_hang_watch(job, Path(directory)),
+            hung=partial(_look, memory, _hang_watch(job, Path(directory))),
         )
-        return settle(job, ending, Path(directory), Memory())
+        return settle(job, ending, Path(directory), memory.outcome())
+
+
+def _look(memory: MemoryWatch, hung: Callable[[], bool]) -> bool:
+    """Look after the ranks, once a second; tell whether they hang."""
+    memory.look()
+    return hung()
 
 
 def _hang_watch(job: TrainingJob, directory: Path) -> Callable[[], bool]:
