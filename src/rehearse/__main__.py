@@ -50,7 +50,7 @@ def main(
     """
     if context.invoked_subcommand is not None:
         return
-    logs.configure(logging.INFO)
+    logs.configure(logging.INFO, stream=sys.stderr)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,6 +14,7 @@ from .logs import Stream
 from .store import NAMES, Document
 
 ENDS = {
+    "HyperParameterTuningJob": "HyperParameterTuningEndTime",
     "ProcessingJob": "ProcessingEndTime",
     "TrainingJob": "TrainingEndTime",
     "TransformJob": "TransformEndTime",

@@ -1,7 +1,7 @@
 """The operations of SageMaker that are rehearsed. Whatever is not in this table is refused."""
 
-from . import endpoints, processing, tags, training, transform
-from .operation import CREATED, FILTERS, Operation
+from . import endpoints, monitoring, processing, registry, tags, training, transform, tuning
+from .operation import CREATED, FILTERS, PAGING, Operation
 
 TRAINING = {
     "CreateTrainingJob": Operation(
@@ -150,6 +150,150 @@ JOBS = {
     "StopTransformJob": Operation(call=transform.stop, does="TransformJobName", same="objects that are whole stay"),
 }
 
+_DEFINITION = (
+    "StaticHyperParameters AlgorithmSpecification.TrainingImage AlgorithmSpecification.TrainingInputMode "
+    "AlgorithmSpecification.MetricDefinitions OutputDataConfig.S3OutputPath OutputDataConfig.CompressionType "
+    "ResourceConfig.InstanceType ResourceConfig.InstanceCount ResourceConfig.InstanceGroups "
+    "StoppingCondition.MaxRuntimeInSeconds StoppingCondition.MaxWaitTimeInSeconds EnableNetworkIsolation "
+    "EnableManagedSpotTraining CheckpointConfig Environment InputDataConfig.ChannelName InputDataConfig.ContentType "
+    "InputDataConfig.CompressionType InputDataConfig.RecordWrapperType InputDataConfig.InputMode "
+    "InputDataConfig.ShuffleConfig InputDataConfig.DataSource.S3DataSource.S3DataType "
+    "InputDataConfig.DataSource.S3DataSource.S3Uri InputDataConfig.DataSource.S3DataSource.S3DataDistributionType "
+    "InputDataConfig.DataSource.S3DataSource.InstanceGroupNames"
+)
+
+TUNING = {
+    "CreateHyperParameterTuningJob": Operation(
+        call=tuning.create,
+        does="HyperParameterTuningJobName Tags HyperParameterTuningJobConfig.Strategy "
+        "HyperParameterTuningJobConfig.StrategyConfig "
+        "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective HyperParameterTuningJobConfig.ResourceLimits "
+        "HyperParameterTuningJobConfig.ParameterRanges.IntegerParameterRanges "
+        "HyperParameterTuningJobConfig.ParameterRanges.ContinuousParameterRanges "
+        "HyperParameterTuningJobConfig.ParameterRanges.CategoricalParameterRanges "
+        "HyperParameterTuningJobConfig.TrainingJobEarlyStoppingType HyperParameterTuningJobConfig.RandomSeed "
+        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.TargetObjectiveMetricValue "
+        "HyperParameterTuningJobConfig.TuningJobCompletionCriteria.BestObjectiveNotImproving "
+        + _each("TrainingJobDefinition", _DEFINITION),
+        keeps="TrainingJobDefinition.RoleArn TrainingJobDefinition.VpcConfig "
+        "TrainingJobDefinition.ResourceConfig.VolumeSizeInGB TrainingJobDefinition.ResourceConfig.VolumeKmsKeyId "
+        "TrainingJobDefinition.OutputDataConfig.KmsKeyId TrainingJobDefinition.DefinitionName "
+        "TrainingJobDefinition.EnableInterContainerTrafficEncryption",
+        same="Random, Bayesian, Grid, Hyperband; scaling, parallel jobs, early stopping, completion criteria",
+        differs="the search is optuna's (TPE for Bayesian), not AWS's: other points; one definition; no warm "
+        "start, autotune, ReverseLogarithmic; a job is lost when the rehearsal ends",
+    ),
+    "DescribeHyperParameterTuningJob": Operation(
+        call=tuning.describe, does="HyperParameterTuningJobName", same="counters, best training job"
+    ),
+    "ListHyperParameterTuningJobs": Operation(
+        call=tuning.list_all, does=f"{FILTERS} StatusEquals", same="filters, order, pages"
+    ),
+    "ListTrainingJobsForHyperParameterTuningJob": Operation(
+        call=tuning.list_jobs,
+        does=f"{PAGING} HyperParameterTuningJobName StatusEquals",
+        same="tuned values, objective, status",
+        differs="always one page when sorted by objective",
+    ),
+    "StopHyperParameterTuningJob": Operation(
+        call=tuning.stop, does="HyperParameterTuningJobName", same="its training jobs are stopped"
+    ),
+}
+
+_MONITORED = "MonitoringScheduleConfig.MonitoringJobDefinition"
+
+MONITORING = {
+    "CreateMonitoringSchedule": Operation(
+        call=monitoring.create,
+        does="MonitoringScheduleName MonitoringScheduleConfig.ScheduleConfig.ScheduleExpression "
+        + _each(
+            _MONITORED,
+            "BaselineConfig.ConstraintsResource BaselineConfig.StatisticsResource "
+            "MonitoringInputs.EndpointInput.EndpointName "
+            "MonitoringInputs.EndpointInput.LocalPath MonitoringOutputConfig.MonitoringOutputs "
+            "MonitoringResources.ClusterConfig.InstanceCount MonitoringAppSpecification.ImageUri "
+            "MonitoringAppSpecification.ContainerEntrypoint MonitoringAppSpecification.ContainerArguments "
+            "StoppingCondition Environment NetworkConfig.EnableNetworkIsolation",
+        )
+        + " Tags",
+        keeps="MonitoringScheduleConfig.MonitoringType "
+        + _each(
+            _MONITORED,
+            "RoleArn MonitoringResources.ClusterConfig.InstanceType MonitoringResources.ClusterConfig.VolumeSizeInGB "
+            "MonitoringResources.ClusterConfig.VolumeKmsKeyId MonitoringOutputConfig.KmsKeyId NetworkConfig.VpcConfig "
+            "MonitoringInputs.EndpointInput.S3InputMode MonitoringInputs.EndpointInput.S3DataDistributionType "
+            "NetworkConfig.EnableInterContainerTrafficEncryption",
+        ),
+        same="cron and NOW, a processing job over the captured hour with the platform's variables, baselines, "
+        "violations by the exit message, CloudWatch metrics of the container",
+        differs="only inline definitions of endpoint inputs; no separate job definitions, batch inputs or processors; "
+        "the container gets all captured hours, NOW the hour before it",
+    ),
+    "DescribeMonitoringSchedule": Operation(
+        call=monitoring.describe, does="MonitoringScheduleName", same="status, last execution"
+    ),
+    "ListMonitoringSchedules": Operation(
+        call=monitoring.list_all, does=f"{FILTERS} StatusEquals EndpointName", same="filters, order, pages"
+    ),
+    "ListMonitoringExecutions": Operation(
+        call=monitoring.list_executions,
+        does="MonitoringScheduleName SortOrder MaxResults",
+        same="status of each execution, its processing job",
+        differs="one schedule, always one page",
+    ),
+    "StartMonitoringSchedule": Operation(call=monitoring.start, does="MonitoringScheduleName", same="goes on from now"),
+    "StopMonitoringSchedule": Operation(
+        call=monitoring.stop, does="MonitoringScheduleName", same="an execution that runs goes on"
+    ),
+    "DeleteMonitoringSchedule": Operation(
+        call=monitoring.delete, does="MonitoringScheduleName", same="its executions stay as processing jobs"
+    ),
+}
+
+_PACKAGE_LIST = "CreationTimeAfter CreationTimeBefore ModelApprovalStatus ModelPackageGroupName NameContains"
+
+REGISTRY = {
+    "CreateModelPackageGroup": Operation(
+        call=registry.create_group,
+        does="ModelPackageGroupName Tags",
+        keeps="ModelPackageGroupDescription",
+        same="name, status",
+    ),
+    "DescribeModelPackageGroup": Operation(
+        call=registry.describe_group, does="ModelPackageGroupName", same="by name or ARN"
+    ),
+    "ListModelPackageGroups": Operation(call=registry.list_groups, does=CREATED, same="filters, order, pages"),
+    "DeleteModelPackageGroup": Operation(
+        call=registry.delete_group, does="ModelPackageGroupName", same="refused while it has packages"
+    ),
+    "CreateModelPackage": Operation(
+        call=registry.create,
+        does="ModelPackageGroupName ModelApprovalStatus Tags ClientToken InferenceSpecification.Containers.Image "
+        "InferenceSpecification.Containers.ModelDataUrl InferenceSpecification.Containers.ModelDataSource "
+        "InferenceSpecification.Containers.Environment CustomerMetadataProperties",
+        keeps="ModelPackageDescription ModelMetrics DriftCheckBaselines MetadataProperties SourceUri Domain Task "
+        "InferenceSpecification.SupportedContentTypes InferenceSpecification.SupportedResponseMIMETypes "
+        "InferenceSpecification.SupportedRealtimeInferenceInstanceTypes "
+        "InferenceSpecification.SupportedTransformInstanceTypes InferenceSpecification.Containers.Framework "
+        "InferenceSpecification.Containers.FrameworkVersion InferenceSpecification.Containers.ImageDigest "
+        "InferenceSpecification.Containers.NearestModelName InferenceSpecification.Containers.ModelInput "
+        "SkipModelValidation",
+        same="versions count up in their group, approval, deployment by ARN",
+        differs="versioned packages only; no validation job, model cards or life cycle; no EventBridge event",
+    ),
+    "DescribeModelPackage": Operation(call=registry.describe, does="ModelPackageName", same="by ARN"),
+    "ListModelPackages": Operation(
+        call=registry.list_all, does=f"{PAGING} {_PACKAGE_LIST}", same="filters, order, pages"
+    ),
+    "UpdateModelPackage": Operation(
+        call=registry.update,
+        does="ModelPackageArn ModelApprovalStatus ApprovalDescription CustomerMetadataProperties "
+        "CustomerMetadataPropertiesToRemove",
+        same="approval, metadata",
+    ),
+    "DeleteModelPackage": Operation(call=registry.delete, does="ModelPackageName", same="by ARN"),
+}
+
 TAGS = {
     "AddTags": Operation(call=tags.add, does="ResourceArn Tags", same="tags of every rehearsed resource"),
     "ListTags": Operation(
@@ -158,5 +302,5 @@ TAGS = {
     "DeleteTags": Operation(call=tags.delete, does="ResourceArn TagKeys", same="by key"),
 }
 
-TABLE: dict[str, Operation] = {**TRAINING, **SERVING, **JOBS, **TAGS}
+TABLE: dict[str, Operation] = {**TRAINING, **TUNING, **SERVING, **JOBS, **MONITORING, **REGISTRY, **TAGS}
 """By the name of the operation."""

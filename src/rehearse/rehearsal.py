@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from ..errors import ConfigError
-from . import endpoints, job_run
+from . import endpoints, job_run, monitoring
 from .aws import connect
 from .backend import Backend
 from .context import Context
@@ -81,6 +81,7 @@ def rehearsal(
         try:
             job_run.recover(context)
             endpoints.recover(context)
+            monitoring.recover(context)
             front.context = context
             yield context
         finally:

@@ -15,7 +15,12 @@ KIND = "TrainingJob"
 
 def create(context: Context, request: Document) -> Document:
     """CreateTrainingJob: check what the job would fail on, then let it run."""
-    _check(request)
+    check(request)
+    return start(context, request)
+
+
+def start(context: Context, request: Document) -> Document:
+    """Run a job that was found good; also those of tuning jobs."""
     name = request["TrainingJobName"]
     job = {
         "EnableNetworkIsolation": False,
@@ -59,7 +64,12 @@ def delete(context: Context, request: Document) -> Document:
     return {}
 
 
-def _check(request: Document) -> None:
+def check(request: Document) -> None:
+    """Refuse what AWS would; also the definition of a tuning job.
+
+    Raises:
+        ApiError: it would fail.
+    """
     _check_time(request)
     algorithm = request["AlgorithmSpecification"]
     if "TrainingImage" not in algorithm:

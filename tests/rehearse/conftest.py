@@ -5,11 +5,15 @@ sagemaker   the one that most tests share
 train       train(script, hosts=2, ...) -> description of a training job of a small script, once it has ended
 """
 
+import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
+import textwrap
 import time
 from itertools import count
 
@@ -62,7 +66,7 @@ class Rehearsal:
                 region_name="us-east-1",
                 aws_access_key_id="rehearse",
                 aws_secret_access_key="rehearse",
-                config=Config(proxies={}, retries={"total_max_attempts": 1}, read_timeout=150),
+                config=Config(proxies={}, retries={"total_max_attempts": 1}, read_timeout=90),
             )
         return self._clients[name]
 
@@ -188,3 +192,134 @@ def secondary(rehearsal, name, status):
         return status in [step["Status"] for step in job["SecondaryStatusTransitions"]] and job
 
     return until(look, f"{name} in {status}")
+
+
+# Finds the verb `serve` on the PATH that the model's environment names. Answers with what it was sent and who it is.
+SERVER = f"""#!{sys.executable}
+import http.server, json, os, pathlib, signal, sys, time
+word = (pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model/word.txt").read_text()
+if word == "dies": sys.exit(7)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("serving", word, flush=True)
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def say(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in headers.items(): self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self): self.say(200 if self.path == "/ping" else 404, b"")
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if body == b"bad": return self.say(400, b"no such thing", Content_Type="text/plain")
+        if body == b"slow": time.sleep(1)
+        if body == b"die": os._exit(9)
+        if body == b"stream":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for piece in (b"one ", b"two ", b"three"): self.wfile.write(b"%x\\r\\n%s\\r\\n" % (len(piece), piece))
+            return self.wfile.write(b"0\\r\\n\\r\\n")
+        said = {{"word": word, "pid": os.getpid(), "body": body.decode(), "headers": dict(self.headers)}}
+        kept = {{"X_Amzn_SageMaker_Custom_Attributes": "kept"}}
+        self.say(200, json.dumps(said).encode(), Content_Type="application/json", **kept)
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def serve_path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "serve").write_text(textwrap.dedent(SERVER))
+    (folder / "serve").chmod(0o755)
+    return str(folder)
+
+
+def archive(**files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name.replace("_", "."))
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def make(shared, serve_path):
+    """Make models, configs and endpoints; what is left is deleted after the module."""
+    made = []
+
+    class Make:
+        bucket = shared.bucket()
+
+        def model(self, word):
+            name = f"model-{next(NUMBERS)}"
+            shared.put(self.bucket, f"{name}.tar.gz", archive(word_txt=word))
+            shared.sagemaker.create_model(
+                ModelName=name,
+                ExecutionRoleArn=ROLE,
+                PrimaryContainer={
+                    "Image": IMAGE,
+                    "ModelDataUrl": f"s3://{self.bucket}/{name}.tar.gz",
+                    "Environment": {"PATH": serve_path},
+                },
+            )
+            return name
+
+        def config(self, *words, variants=(), **fields):
+            name = f"config-{next(NUMBERS)}"
+            found = [
+                {
+                    "VariantName": f"v{index}",
+                    "ModelName": self.model(word),
+                    **(
+                        {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+                        if not variants or "ServerlessConfig" not in variants[index]
+                        else {}
+                    ),
+                    **(variants[index] if variants else {}),
+                }
+                for index, word in enumerate(words)
+            ]
+            shared.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=found, **fields)
+            return name
+
+        def endpoint(self, *words, status="InService", **fields):
+            name = f"endpoint-{next(NUMBERS)}"
+            config = self.config(*words, **fields)
+            shared.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+            made.append(name)
+            self.wait(name, status)
+            return name
+
+        def wait(self, name, status="InService"):
+            def look():
+                endpoint = shared.sagemaker.describe_endpoint(EndpointName=name)
+                return endpoint["EndpointStatus"] not in ("Creating", "Updating", "SystemUpdating") and endpoint
+
+            endpoint = until(look, f"{name} is steady")
+            assert endpoint["EndpointStatus"] == status, endpoint
+            return endpoint
+
+        def delete(self, name):
+            made.remove(name)
+            shared.sagemaker.delete_endpoint(EndpointName=name)
+            until(
+                lambda: name not in [e["EndpointName"] for e in shared.sagemaker.list_endpoints()["Endpoints"]],
+                f"{name} is gone",
+            )
+
+    yield Make()
+    for name in made[:]:
+        Make().delete(name)
+
+
+def ask(shared, name, body=b"hello", **fields):
+    answer = shared.client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=body, **fields)
+    return json.loads(answer["Body"].read()), answer
