@@ -7,6 +7,7 @@ in its environment by which all that it starts is found again, whatever group or
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,6 +55,7 @@ class ProcessGroup:
         network = f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}"
         self.hosts: Sequence[str] = [f"{network}.{number}" for number in range(1, hosts + 1)]
         self._mark, self._environ = mark, environ
+        self._scratches: set[Path] = set()
         # On one machine the port at which ranks meet must differ from that of every other job.
         self._master_port = str(free_port()) if hosts > 1 else None
 
@@ -65,6 +67,7 @@ class ProcessGroup:
         mark = f"{self._mark}:{secrets.token_hex(8)}"
         scratch = spec.base.with_name(f"{spec.base.name}.tmp")
         scratch.mkdir(parents=True, exist_ok=True)
+        self._scratches.add(scratch)
         environ = {
             **self._environ,
             "TMPDIR": str(scratch),
@@ -92,7 +95,9 @@ class ProcessGroup:
         return ProcessInstance(process, port, mark, spec)
 
     def close(self) -> None:
-        """Nothing was made."""
+        """Remove what the processes have left in their temporary folders."""
+        for scratch in self._scratches:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 class ProcessInstance:

@@ -54,9 +54,8 @@ def test_a_stock_client_reads_the_stream(shared, make):
 def test_weights_share_out_requests_and_a_target_wins(shared, make):
     weights = [{"InitialVariantWeight": 0.9}, {"InitialVariantWeight": 0.1}]
     name = make.endpoint("big", "small", variants=weights)
-    words = [ask(shared, name)[0]["word"] for _ in range(300)]
-    # Five standard deviations of a binomial of 300 at 0.1 on either side of 30.
-    assert 4 <= words.count("small") <= 56
+    words = [ask(shared, name)[0]["word"] for _ in range(100)]
+    assert 1 <= words.count("small") <= 35
     assert ask(shared, name, TargetVariant="v1")[0]["word"] == "small"
     with pytest.raises(ClientError, match="'v9' is none of v0, v1"):
         ask(shared, name, TargetVariant="v9")
