@@ -112,6 +112,7 @@ TESTED_THROUGH = {
     "train/checkpoint_files.py": "train/test_checkpoint.py",
     "train/checkpoint_manifest.py": "train/test_checkpoint.py",
     "train/checkpoint_state.py": "train/test_checkpoint.py",
+    "train/checkpoint_write.py": "train/test_checkpoint.py",
     "train/ledger_file.py": "train/test_ledger.py",
     "train/ledger_proof.py": "train/test_ledger.py",
     "train/piped.py": "train/test_modes.py",

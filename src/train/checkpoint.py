@@ -13,6 +13,8 @@ when it is whole and on the disk, and on resume a checkpoint counts if all that 
 
 import contextlib
 import logging
+import os
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +43,8 @@ KEPT = 2
 """Checkpoints that stay; an older one goes when a newer one is whole."""
 STOP_BUDGET_S = 50.0
 """Time from a stop signal to the end of the last checkpoint; a spot instance can be gone after 60 s."""
+_NICENESS = 10
+"""Of the thread that writes: a tenth of a core's time where training wants all of it, all of it where it waits."""
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ class Checkpoints:
         self._ranks = ranks
         # Ranks talk about a checkpoint while they train: that takes a group apart, and one of the CPU.
         self._group = dist.new_group(backend="gloo") if ranks.world > 1 else None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="twofold-checkpoint")
+        self._copier = ThreadPoolExecutor(1, thread_name_prefix="twofold-copy")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="twofold-checkpoint", initializer=_give_way)
         self._staging = Staging()
         self._staged: Future[dict[str, Tensor]] | None = None
         self._written: Future[None] | None = None
@@ -97,15 +102,19 @@ class Checkpoints:
         moving = state.statistics()
         copied = self._staging.copy({name: tensor for name, tensor in tensors.items() if name in moving})
         still = {name: tensor for name, tensor in tensors.items() if name not in moving}
-        staged = self._thread.submit(lambda: copied | self._staging.copy(still))
+        staged = self._copier.submit(lambda: copied | self._staging.copy(still))
         self._staged = staged
-        self._written = self._thread.submit(self._write, tensors, staged, progress.step, asdict(progress))
+        self._written = self._writer.submit(self._write, tensors, staged, progress.step, asdict(progress))
 
     def staged(self) -> None:
         """Wait until weights and moments may change again."""
         if self._staged:
             self._staged.result()
             self._staged = None
+
+    def is_written(self) -> bool:
+        """Whether no checkpoint is under way."""
+        return self._written is None or self._written.done()
 
     def wait(self) -> None:
         """Wait until the checkpoint under way is written.
@@ -228,6 +237,11 @@ class Checkpoints:
                     f"The checkpoint in {self._folder} has {name} with shape {stored.get(name)}, the model of this job "
                     f"{shapes.get(name)}. Go on with the same model, or start afresh with an empty checkpoint folder."
                 )
+
+
+def _give_way() -> None:
+    """Let this thread have what training leaves of the CPU: on Linux a thread has a priority of its own."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _reasons(error: CheckpointException) -> str:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import (
@@ -28,7 +27,8 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
-from .checkpoint_manifest import MANIFEST, Manifest, Piece, StoredFile, StoredTensor, checksum, sync_folder
+from .checkpoint_manifest import MANIFEST, Manifest, Piece, StoredFile, StoredTensor, sync_folder
+from .checkpoint_write import write_tensors
 
 Commit: TypeAlias = Callable[[dict[str, StoredFile], dict[str, StoredTensor]], None]
 
@@ -97,17 +97,13 @@ class RankWriter(StorageWriter):
     def _write(self, pieces: dict[str, Tensor]) -> StoredFile:
         path, partial = self._folder / self._name, self._folder / f".{self._name}.partial"
         try:
-            save_file(pieces, partial)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            stored = StoredFile(size=partial.stat().st_size, crc32=checksum(partial))
+            stored = write_tensors(pieces, partial)
             partial.replace(path)
             sync_folder(self._folder)
-        except (OSError, SafetensorError) as error:
+        except OSError:
             with contextlib.suppress(OSError):
                 partial.unlink()
-            # safetensors has an error of its own for what the disk says.
-            raise OSError(str(error)) from error
+            raise
         return stored
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:

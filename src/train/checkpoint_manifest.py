@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "complete.json"
 """File in the folder of a checkpoint; without it the checkpoint does not count."""
 _FOLDER = re.compile(r"step-(\d{9,})")
-_CHUNK_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 class _Entry(BaseModel):
@@ -126,10 +126,10 @@ def is_whole(path: Path, expected: StoredFile) -> bool:
 
 def checksum(path: Path) -> int:
     """CRC-32 of a file; other threads run meanwhile."""
-    value = 0
+    value, chunk = 0, memoryview(bytearray(_CHUNK_BYTES))
     with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            value = zlib.crc32(chunk, value)
+        while count := file.readinto(chunk):
+            value = zlib.crc32(chunk[:count], value)
     return value
 
 

@@ -49,8 +49,8 @@ def arm(at, count):
     owner, name = {
         "step": (loop.Trainer, "_step"),
         "copy": (checkpoint_state.Staging, "copy"),
-        "write": (checkpoint_files, "save_file"),
-        "full": (checkpoint_files, "save_file"),
+        "write": (checkpoint_files, "write_tensors"),
+        "full": (checkpoint_files, "write_tensors"),
         "fsync": (os, "fsync"),
         "replace": (Path, "replace"),
         "replaced": (Path, "replace"),

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from torch import nn
 from twofold.errors import ConfigError, TwofoldError
 from twofold.train.checkpoint import STOP_BUDGET_S, Checkpoints, Progress, seed_step
+from twofold.train.checkpoint_manifest import is_whole
 from twofold.train.checkpoint_state import State
+from twofold.train.checkpoint_write import _NAMES, write_tensors
 from twofold.train.config import TrainingConfig
 from twofold.train.optim import build_optimizer
 from twofold.train.ranks import Ranks
@@ -231,7 +233,7 @@ def test_a_folder_that_cannot_be_made_costs_the_checkpoint_and_not_the_job(folde
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_full_disk(checkpoints, monkeypatch):
-    monkeypatch.setattr("twofold.train.checkpoint_files.checksum", lambda path: {}[path])
+    monkeypatch.setattr("twofold.train.checkpoint_files.sync_folder", lambda path: {}[path])
     checkpoints.save(Progress(step=1), state())
     with pytest.raises(TwofoldError, match="The checkpoint of step 1 failed"):
         checkpoints.wait()
@@ -258,6 +260,19 @@ def test_nothing_in_a_checkpoint_is_unpickled(checkpoints, folder):
     assert json.loads((place / MANIFEST).read_text())["identity"] == IDENTITY
     assert load_file(place / FILE).keys() >= {"model.weight", "best.weight", "optimizer.weight.exp_avg"}
     assert len(names(folder)) == 3
+
+
+@pytest.mark.parametrize("dtype", [*_NAMES, None])
+def test_safetensors_reads_what_is_written(tmp_path, dtype):
+    tensors = {str(kind): torch.ones(3, 5).to(kind) for kind in ([dtype] if dtype else _NAMES)}
+    tensors |= {"scalar": torch.tensor(7), "empty": torch.zeros(0, 4), "odd": torch.ones(3, dtype=torch.bool)}
+    stored = write_tensors(tensors, tmp_path / "file")
+    assert is_whole(tmp_path / "file", stored)
+    read = load_file(tmp_path / "file")
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(read[name].reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8))
 
 
 def test_each_step_and_rank_has_random_numbers_of_its_own():
