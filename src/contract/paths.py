@@ -7,7 +7,7 @@ root's variable and the intermediate folder.
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 BASE_DIR_VARIABLE = "SAGEMAKER_BASE_DIR"
 DEFAULT_BASE_DIR = Path("/opt/ml")
@@ -129,6 +129,12 @@ class Paths:
     def warm_pool_cache(self) -> Path:
         """The only folder that outlives a job on a warm pool."""
         return self.base / "sagemaker" / "warmpoolcache"
+
+    def local(self, text: str) -> Path:
+        """Path that the platform names, which is below the root wherever that is."""
+        path = PurePosixPath(text)
+        inside = path.is_relative_to(DEFAULT_BASE_DIR)
+        return self.base / path.relative_to(DEFAULT_BASE_DIR) if inside else Path(text)
 
     def channel(self, name: str) -> Path:
         """Folder of a channel in File and FastFile mode."""

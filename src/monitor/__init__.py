@@ -4,7 +4,7 @@
     captured traffic          ├─ summary ── statistics ── statistics.json, constraints.json
       └─ capture ── payloads ─┘     │
            align, answers           └─ profiles ── drift ── checks ── publish
-    job, run, traffic   who asks, and what is done in which order
+    job, run, hosts, traffic   who asks, and what is done in which order by whom
 
 summary    one pass over columns, constant memory: counts, moments, quantiles, categories; merged in any grouping
 quantiles  KLL sketches of Apache DataSketches, and the distributions that are read from them

@@ -14,15 +14,16 @@ from ..contract import logs, outcome
 from ..contract.paths import Paths
 from ..errors import TwofoldError
 from .align import Alignment
-from .baseline import CONSTRAINTS, STATISTICS, summarise, write_baseline
+from .baseline import CONSTRAINTS, STATISTICS, write_baseline
 from .capture import Window, read_captured, read_time
 from .drift import METHODS, Method
+from .hosts import share
 from .job import Job, read_job
 from .publish import Origin, message, write_metrics
 from .quality import PROBLEMS, Problem
 from .run import Monitor, Options, Result
 from .tables import read_blocks
-from .traffic import Traffic, read_traffic
+from .traffic import Traffic, read_table, read_traffic
 
 log = logging.getLogger("twofold.monitor")
 
@@ -37,7 +38,7 @@ class Stopped(TwofoldError):
 
 
 def perform(action: Callable[[Paths], str]) -> int:
-    """Do something and return the exit code; what came of it is logged, and is the exit message of a job."""
+    """Do something and return the exit code; what comes of it, if anything, is the exit message of a job."""
     paths = Paths.from_environ(os.environ)
     in_job = paths.processing_config.is_dir()
     # A process that is PID 1 hears no signal that it has no handler for.
@@ -46,11 +47,11 @@ def perform(action: Callable[[Paths], str]) -> int:
     try:
         logs.configure(logs.DEFAULT_LEVEL, stream=None if in_job else sys.stderr)
         text, code = action(paths), 0
-        log.info("%s", text)
+        log.info("%s", text or "Sent this host's part to the first host, which has the results")
     except TwofoldError as error:
         text, code = outcome.failure_text(error), outcome.exit_code(error)
         log.error("%s", text)
-    if in_job:
+    if in_job and text:
         outcome.write_message(paths, text)
     return code
 
@@ -59,22 +60,24 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise Stopped(f"{signal.Signals(number).name} came before the end. Expected time to finish: run again.")
 
 
-def _baseline(source: Path, target: Path, *, captured: bool, window: Window, content_type: str | None = None) -> str:
+def _read(source: Path, part: int, parts: int, *, captured: bool, window: Window, content_type: str | None) -> Traffic:
+    """Sum up what a baseline is made of, or a part of so many of it."""
     if captured:
-        traffic = read_traffic(read_captured(source, window), Alignment())
-        _report_malformed(traffic)
-        summary, quality = traffic.whole(), traffic.whole_quality().metrics()
-    else:
-        summary, quality = summarise(read_blocks(source, content_type)), {}
-    write_baseline(summary, target, quality)
+        return read_traffic(read_captured(source, window, part=part, parts=parts), Alignment())
+    # Tables are not cut: where all hosts have all files, the first one reads them.
+    return Traffic() if part else read_table(read_blocks(source, content_type), Alignment(), "all")
+
+
+def _write_baseline(traffic: Traffic, target: Path) -> str:
+    _report_malformed(traffic)
+    summary = traffic.whole()
+    write_baseline(summary, target, traffic.whole_quality().metrics())
     return f"Completed: baseline of {summary.rows} rows and {len(summary.features)} features in {target}"
 
 
-def _run(options: Options) -> tuple[Traffic, Result | None]:
-    monitor = Monitor(options)
-    traffic = monitor.read()
+def _judged(monitor: Monitor, traffic: Traffic) -> Result | None:
     _report_malformed(traffic)
-    return traffic, monitor.judge(traffic) if traffic.hours else None
+    return monitor.judge(traffic) if traffic.hours else None
 
 
 def _told(options: Options, traffic: Traffic, result: Result | None) -> str:
@@ -93,7 +96,13 @@ def _report_malformed(traffic: Traffic) -> None:
 
 def _job(paths: Paths, job: Job) -> str:
     if job.statistics is None or job.constraints is None:
-        return _baseline(job.source, job.output, captured=job.captured, window=job.window)
+        whole = share(
+            job,
+            lambda part, parts: _read(
+                job.source, part, parts, captured=job.captured, window=job.window, content_type=None
+            ),
+        )
+        return "" if whole is None else _write_baseline(whole, job.output)
     options = Options(
         source=job.source,
         output=job.output,
@@ -103,7 +112,11 @@ def _job(paths: Paths, job: Job) -> str:
         window=job.window,
         problem=job.problem,
     )
-    traffic, result = _run(options)
+    monitor = Monitor(options)
+    traffic = share(job, monitor.read)
+    if traffic is None:
+        return ""
+    result = _judged(monitor, traffic)
     if result is not None and job.publish_metrics:
         origin = Origin(job.window.end or max(traffic.hours) + ":00:00", job.endpoint, job.schedule)
         write_metrics(paths.cloudwatch_metrics, origin, result.summary, result.findings, result.quality)
@@ -132,9 +145,12 @@ def baseline(source: Path, target: Path, content_type: str | None, *, captured: 
 
     IN is a file or a folder in any format that training reads.
     """
-    sys.exit(
-        perform(lambda _: _baseline(source, target, captured=captured, window=Window(), content_type=content_type))
-    )
+
+    def action(_paths: Paths) -> str:
+        traffic = _read(source, 0, 1, captured=captured, window=Window(), content_type=content_type)
+        return _write_baseline(traffic, target)
+
+    sys.exit(perform(action))
 
 
 @main.command()
@@ -173,7 +189,9 @@ def run(
             method=method,
             picture=png,
         )
-        return _told(options, *_run(options))
+        monitor = Monitor(options)
+        traffic = monitor.read()
+        return _told(options, traffic, _judged(monitor, traffic))
 
     sys.exit(perform(action))
 

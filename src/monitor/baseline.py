@@ -1,6 +1,6 @@
 """A run of `monitor baseline`: one pass over training data, two files."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,10 @@ from ..errors import DataError
 from . import schema
 from .quality import propose
 from .statistics import constraints_of, statistics_of
-from .summary import Block, Summary
+from .summary import Summary
 
 STATISTICS = "statistics.json"
 CONSTRAINTS = "constraints.json"
-
-
-def summarise(blocks: Iterable[tuple[Block, int]]) -> Summary:
-    """Sum up rows."""
-    summary = Summary()
-    for block, rows in blocks:
-        summary.add(block, rows)
-    return summary
 
 
 def write_baseline(summary: Summary, folder: Path, quality: Mapping[str, Any] | None = None) -> None:

@@ -2,7 +2,8 @@
 
 distance  L-infinity between the two staircases, or the largest difference of a category's share; `Robust`, the
           platform's default, takes off what chance explains: 1.8 sqrt((n + m) / (n m))
-psi       population stability index over the deciles of the baseline, or over its categories
+psi       population stability index over the deciles of the baseline, or over its categories; its threshold is 0.2
+          beyond what chance explains in a window of this size
 p         Kolmogorov-Smirnov or chi-square, asymptotic; corrected for the number of features by Holm's method
 
 A sketch knows ranks within an error; the test takes the errors of both off first, or a large enough window would always
@@ -34,6 +35,8 @@ MIN_EXPECTED = 5
 """Least expected count of a category in the chi-square test; rarer ones are taken together."""
 _DECILES = np.linspace(0.1, 0.9, 9)
 _ROBUST = 1.8
+_PSI_CHANCE = 1e-4
+"""Chance that the index of a feature without drift is above what is taken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Drift:
     """The same as the constraints want it: simple or robust."""
     threshold: float
     psi: float
+    psi_threshold: float
     p: float
     corrected: float
     """p, corrected for the number of features."""
@@ -58,19 +62,19 @@ class Drift:
     def drifted(self, method: Method) -> bool:
         """Judge by one of the methods."""
         if method == "psi":
-            return self.psi > PSI_THRESHOLD
+            return self.psi > self.psi_threshold
         if method == "test":
             return self.corrected < ALPHA
         return self.distance < self.threshold if self.chi_squared else self.distance > self.threshold
 
     def bound(self, method: Method) -> float | None:
         """Threshold of the number that is drawn for a method; a test draws the distance, which has none."""
-        return {"distance": self.threshold, "psi": PSI_THRESHOLD, "test": None}[method]
+        return {"distance": self.threshold, "psi": self.psi_threshold, "test": None}[method]
 
     def describe(self, method: Method) -> str:
         """Say it in the platform's words, or in like ones."""
         if method == "psi":
-            return f"Population stability index: {self.psi:.4g} exceeds threshold: {PSI_THRESHOLD}"
+            return f"Population stability index: {self.psi:.4g} exceeds threshold: {self.psi_threshold:.4g}"
         if method == "test":
             return (
                 f"Baseline drift distance: {self.simple:.4g}, p-value corrected for all features: {self.corrected:.3g} "
@@ -88,15 +92,20 @@ def compare(name: str, before: Profile, now: Profile, config: DistributionConstr
         return None
     chi_squared = False
     if before.numbers is not None and now.numbers is not None:
-        simple, psi, p = _numbers(before.numbers, now.numbers)
+        simple, psi, bins, p = _numbers(before.numbers, now.numbers)
         threshold = config.comparison_threshold
     else:
-        simple, psi, p = _categories(before.categories or {}, now.categories or {})
+        simple, psi, bins, p = _categories(before.categories or {}, now.categories or {})
         threshold = config.categorical_comparison_threshold
         chi_squared = config.categorical_drift_method == "ChiSquared"
     robust = config.comparison_method in {"Robust", "linf_robust"}
     distance = max(0.0, simple - _ROBUST * math.sqrt((n + m) / (n * m))) if robust else simple
-    return Drift(name, m, simple, p if chi_squared else distance, threshold, psi, p, p, chi_squared)
+    psi_threshold = (
+        PSI_THRESHOLD + float(special.chdtri(bins - 1, _PSI_CHANCE)) * (1 / n + 1 / m) if bins > 1 else math.inf
+    )
+    return Drift(
+        name, m, simple, p if chi_squared else distance, threshold, psi, psi_threshold, p, p, chi_squared
+    )  # fmt: skip
 
 
 def correct(drifts: Sequence[Drift]) -> list[Drift]:
@@ -109,22 +118,27 @@ def correct(drifts: Sequence[Drift]) -> list[Drift]:
     return found
 
 
-def _numbers(before: Distribution, now: Distribution) -> tuple[float, float, float]:
+def _numbers(before: Distribution, now: Distribution) -> tuple[float, float, int, float]:
     steps = np.union1d(before.values, now.values)
     simple = float(np.abs(before.at(steps) - now.at(steps)).max())
     edges = np.unique([before.quantile(share) for share in _DECILES])
     bins = [np.diff(np.concatenate(([0.0], side.at(edges), [1.0]))) for side in (before, now)]
     n, m = before.count, now.count
     beyond = max(0.0, simple - before.rank_error - now.rank_error)
-    return simple, _psi(bins[0], bins[1], n, m), float(special.kolmogorov(beyond * math.sqrt(n * m / (n + m))))
+    return (
+        simple,
+        _psi(bins[0], bins[1], n, m),
+        len(bins[0]),
+        float(special.kolmogorov(beyond * math.sqrt(n * m / (n + m)))),
+    )
 
 
-def _categories(before: Mapping[str, int], now: Mapping[str, int]) -> tuple[float, float, float]:
+def _categories(before: Mapping[str, int], now: Mapping[str, int]) -> tuple[float, float, int, float]:
     names = sorted(before.keys() | now.keys())
     table = np.array([[side.get(name, 0) for name in names] for side in (before, now)], dtype=np.float64)
     n, m = table.sum(axis=1)
     shares = table / table.sum(axis=1, keepdims=True)
-    return float(np.abs(shares[0] - shares[1]).max()), _psi(shares[0], shares[1], n, m), _chi_square(table)
+    return float(np.abs(shares[0] - shares[1]).max()), _psi(shares[0], shares[1], n, m), len(names), _chi_square(table)
 
 
 def _psi(before: Floats, now: Floats, n: float, m: float) -> float:

@@ -6,17 +6,21 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contr
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..contract.cluster import Cluster, read_cluster
-from ..contract.paths import DEFAULT_BASE_DIR, Paths
+from ..contract.paths import Paths
+from ..contract.processing import read_processing_job
 from ..errors import ConfigError
 from .capture import Window, read_time
 from .quality import PROBLEMS, Problem
 
 SOURCE_VARIABLE = "dataset_source"
 _FORMATS = ("sagemakerCaptureJson", "csv", "json", "parquet")
-_INPUT, _OUTPUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
+_OUTPUT = "/opt/ml/processing/output"
+PORT_VARIABLE = "MONITOR_PORT"
+_PORT = 7791
+"""Where host 0 of a job takes the parts of the others, unless the variable says another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,9 @@ class Job:
     problem: Problem | None
     """What the model is asked for, by `problem_type`."""
     cluster: Cluster
+    sharded: bool
+    """Whether each host has files of its own rather than all of them."""
+    port: int
 
 
 def read_job(paths: Paths, environ: Mapping[str, str]) -> Job:
@@ -57,29 +64,32 @@ def read_job(paths: Paths, environ: Mapping[str, str]) -> Job:
         raise ConfigError(
             f"baseline_{there} is given and baseline_{absent} is not. Expected both or none: name both in the schedule."
         )
+    source = paths.local(environ[SOURCE_VARIABLE])
+    processing = read_processing_job(paths)
     form = _format(environ.get("dataset_format") or "")
     return Job(
-        source=local(paths, environ.get(SOURCE_VARIABLE) or _INPUT),
-        output=local(paths, environ.get("output_path") or _OUTPUT),
+        source=source,
+        output=paths.local(environ.get("output_path") or _OUTPUT),
         captured=form == "sagemakerCaptureJson",
         window=Window(
             read_time("start_time", environ.get("start_time")), read_time("end_time", environ.get("end_time"))
         ),
-        statistics=local(paths, statistics) if statistics else None,
-        constraints=local(paths, constraints) if constraints else None,
+        statistics=paths.local(statistics) if statistics else None,
+        constraints=paths.local(constraints) if constraints else None,
         publish_metrics=environ.get("publish_cloudwatch_metrics", "Enabled") == "Enabled",
         endpoint=environ.get("sagemaker_endpoint_name") or None,
         schedule=environ.get("sagemaker_monitoring_schedule_name") or None,
         problem=_problem(environ.get("problem_type") or ""),
         cluster=read_cluster(paths.processing_resource_config),
+        sharded=processing is not None and processing.is_sharded(source),
+        port=_port(environ.get(PORT_VARIABLE) or str(_PORT)),
     )
 
 
-def local(paths: Paths, text: str) -> Path:
-    """Path of the platform, below the root of the tree wherever that is."""
-    path = PurePosixPath(text)
-    inside = path.is_relative_to(DEFAULT_BASE_DIR)
-    return paths.base / path.relative_to(DEFAULT_BASE_DIR) if inside else Path(text)
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise ConfigError(f"{PORT_VARIABLE} is {text!r}. Expected a port from 1 to 65535: correct the variable.")
+    return int(text)
 
 
 def _problem(text: str) -> Problem | None:

@@ -41,9 +41,6 @@ class Options:
     """What the model is asked for; None finds it out from answers and truths."""
     picture: bool = False
     """Whether the report is wanted as report.png, too."""
-    part: int = 0
-    """Number of this host where several share the files."""
-    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +72,18 @@ class Monitor:
         texts = {name: kind == "String" for name, kind in kinds.items() if kind != "Unknown"}
         self._alignment = Alignment(tuple(kinds), label, texts)
 
-    def read(self) -> Traffic:
-        """Sum up the traffic, or this host's part of it.
+    def read(self, part: int = 0, parts: int = 1) -> Traffic:
+        """Sum up the traffic, or a part of so many of it.
 
         Raises:
             DataError: the source is not there, or cannot be read.
         """
         options = self._options
         if options.captured:
-            blocks = read_captured(options.source, options.window, part=options.part, parts=options.parts)
+            blocks = read_captured(options.source, options.window, part=part, parts=parts)
             return read_traffic(blocks, self._alignment, options.problem)
+        if part:
+            return Traffic()
         return read_table(read_blocks(options.source), self._alignment, options.window.start[:13] or "all")
 
     def judge(self, traffic: Traffic) -> Result:

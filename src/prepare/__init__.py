@@ -1,6 +1,6 @@
 """The verb `prepare`: any table, folder of images or readable dataset becomes even shards with an index.
 
-options ── what was asked for          job ── the same from a processing job
+options ── what was asked for, by the command line or a processing job
 source ─┬─ text      ranges of lines of CSV and LibSVM
         ├─ pictures  image files and members of archives as they are
         └─ records   rows of Parquet, and samples of whatever `stream` opens

@@ -11,8 +11,8 @@ import click
 
 from ..contract import logs, machine, outcome
 from ..contract.paths import Paths
+from ..contract.processing import ProcessingJob, read_processing_job
 from ..errors import ConfigError, TwofoldError
-from .job import Job, read_job
 from .options import Options, parse_size
 from .pool import Stopped
 from .run import prepare
@@ -26,7 +26,7 @@ def run(environ: Mapping[str, str], given: Mapping[str, Any]) -> int:
     in_job = paths.processing_config.is_dir()
     try:
         logs.configure(logs.DEFAULT_LEVEL, stream=None if in_job else sys.stderr)
-        options = _options(read_job(paths), given)
+        options = _options(read_processing_job(paths), given)
         workers = given["workers"] or machine.cpus()
         summary = prepare(options, workers=workers, resume=given["resume"], environ=environ)
     except Stopped as error:
@@ -43,7 +43,7 @@ def run(environ: Mapping[str, str], given: Mapping[str, Any]) -> int:
     return code
 
 
-def _options(job: Job | None, given: Mapping[str, Any]) -> Options:
+def _options(job: ProcessingJob | None, given: Mapping[str, Any]) -> Options:
     source = given["source"] or (job.input if job else None)
     target = given["target"] or (job.output if job else None)
     if source is None or target is None:

@@ -52,6 +52,17 @@ def test_the_psi_of_a_known_shift():
     assert compare("s", counts(a=50, b=50), counts(a=80, b=20), CONFIG).psi == pytest.approx(truth)
 
 
+def test_the_threshold_of_the_psi_grows_as_windows_shrink():
+    """The mean index of 50 values without drift is 0.18 over ten bins."""
+    rng = np.random.default_rng(4)
+    before = profile(rng.normal(size=2000))
+    small = [compare("x", before, profile(rng.normal(size=50)), CONFIG) for _ in range(100)]
+    assert sum(drift.psi > 0.2 for drift in small) > 5
+    assert not any(drift.drifted("psi") for drift in small)
+    large = compare("x", before, profile(rng.normal(size=2000)), CONFIG)
+    assert large.psi_threshold < 0.25 < small[0].psi_threshold
+
+
 def test_a_large_window_without_drift_is_not_found_different():
     """A million values each: chance explains 0.003, and so may the sketches."""
     rng = np.random.default_rng(2)
@@ -60,9 +71,9 @@ def test_a_large_window_without_drift_is_not_found_different():
 
 
 def test_methods_judge():
-    drift = Drift("x", 100, 0.5, 0.4, 0.1, 0.3, 1e-9, 1e-8)
+    drift = Drift("x", 100, 0.5, 0.4, 0.1, 0.3, 0.2, 1e-9, 1e-8)
     assert [drift.drifted(method) for method in ("distance", "psi", "test")] == [True] * 3
-    calm = Drift("x", 100, 0.1, 0.05, 0.1, 0.1, 0.1, ALPHA)
+    calm = Drift("x", 100, 0.1, 0.05, 0.1, 0.1, 0.2, 0.1, ALPHA)
     assert [calm.drifted(method) for method in ("distance", "psi", "test")] == [False] * 3
     assert drift.describe("distance") == "Baseline drift distance: 0.4 exceeds threshold: 0.1"
 
@@ -84,7 +95,7 @@ def test_the_platforms_chi_square_is_a_p():
 
 
 def test_holm():
-    drifts = [Drift(str(p), 1, 0, 0, 0, 0, p, p) for p in (0.04, 0.01, 0.03)]
+    drifts = [Drift(str(p), 1, 0, 0, 0, 0, 0, p, p) for p in (0.04, 0.01, 0.03)]
     assert [drift.corrected for drift in correct(drifts)] == pytest.approx([0.06, 0.03, 0.06])
 
 

@@ -7,10 +7,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from twofold.errors import DataError
-from twofold.monitor.baseline import summarise
+from twofold.monitor.summary import Summary
 from twofold.monitor.tables import read_blocks
 
 ROWS = np.random.default_rng(5).normal(size=(300, 3)).astype(np.float32)
+
+
+def summarise(blocks):
+    summary = Summary()
+    for block, rows in blocks:
+        summary.add(block, rows)
+    return summary
 
 
 def write(path, kind):

@@ -7,9 +7,7 @@ import sys
 import numpy as np
 import pytest
 from twofold.contract.paths import Paths
-from twofold.errors import ConfigError
 from twofold.formats import images
-from twofold.prepare.job import read_job
 
 INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output/data"
 
@@ -45,24 +43,6 @@ def collect(bucket, folders):
                 assert not target.exists(), f"two hosts wrote {target}"
                 target.write_bytes(path.read_bytes())
     return bucket
-
-
-def test_inputs_and_outputs_are_the_platforms(tmp_path):
-    source, target = make_job(tmp_path, hosts=("algo-1", "algo-2"))
-    job = read_job(Paths(tmp_path))
-    assert (job.input, job.output) == (source, target)
-    assert job.is_sharded(source / "below")
-    assert job.cluster.size == 2
-
-
-def test_no_job_outside_of_one(tmp_path):
-    assert read_job(Paths(tmp_path)) is None
-
-
-def test_pipe_mode_is_refused(tmp_path):
-    make_job(tmp_path, mode="Pipe")
-    with pytest.raises(ConfigError, match="Expected File"):
-        read_job(Paths(tmp_path))
 
 
 @pytest.mark.procs

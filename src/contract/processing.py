@@ -8,18 +8,18 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processin
 """
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from ..contract.cluster import Cluster, read_cluster
-from ..contract.json_file import JSON, list_field, object_field, read_object, string_field
-from ..contract.paths import DEFAULT_BASE_DIR, Paths
 from ..errors import ConfigError
+from .cluster import Cluster, read_cluster
+from .json_file import JSON, list_field, object_field, read_object, string_field
+from .paths import Paths
 
 _CODE = "code"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ProcessingJob:
     """What the platform says."""
 
     input: Path | None
@@ -35,7 +35,7 @@ class Job:
         return any(folder == root or folder.is_relative_to(root) for root in self.sharded)
 
 
-def read_job(paths: Paths) -> Job | None:
+def read_processing_job(paths: Paths) -> ProcessingJob | None:
     """Read the processing job of this container; None where it is none.
 
     Raises:
@@ -57,7 +57,7 @@ def read_job(paths: Paths) -> Job | None:
         )
         for place, entry in enumerate(list_field(file, "Outputs", outputs.get("Outputs")))
     ]
-    return Job(
+    return ProcessingJob(
         input=_only(list(inputs), paths.base / "processing" / "input"),
         output=_only([folder for folder in folders if folder], paths.base / "processing" / "output"),
         sharded=frozenset(folder for folder, sharded in inputs.items() if sharded),
@@ -72,20 +72,14 @@ def _input(paths: Paths, file: Path, key: str, entry: JSON) -> tuple[Path, bool]
         return None
     source = object_field(file, f"{key}.S3Input", fields.get("S3Input"))
     if source.get("S3InputMode") == "Pipe":
-        raise ConfigError(
-            f"{key} comes in S3InputMode=Pipe. Expected File: `prepare` reads many parts of the input at once."
-        )
+        raise ConfigError(f"{key} comes in S3InputMode=Pipe. Expected File: many parts of the input are read at once.")
     return folder, source.get("S3DataDistributionType") == "ShardedByS3Key"
 
 
 def _local(paths: Paths, file: Path, key: str, entry: JSON) -> Path | None:
     """Folder of an input or output, below the root of the tree wherever that is."""
     text = string_field(file, f"{key}.LocalPath", object_field(file, key, entry).get("LocalPath"))
-    if text is None:
-        return None
-    path = PurePosixPath(text)
-    inside = path.is_relative_to(DEFAULT_BASE_DIR)
-    return paths.base / path.relative_to(DEFAULT_BASE_DIR) if inside else Path(path)
+    return None if text is None else paths.local(text)
 
 
 def _only(folders: list[Path], root: Path) -> Path | None:

@@ -1,0 +1,82 @@
+"""How much drift `monitor run` finds, and how often it cries wolf, on seeded windows.
+
+    python benchmarks/monitor/power.py [--windows 1000] [--peers PYTHON]
+
+Without drift: windows in which any feature is reported, of 1,000 for each size and method. With drift: the first of 20
+features is shifted by so many standard deviations; windows in which it is reported. With --peers, a Python that has
+evidently installed judges the same windows by its default tests.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import windows
+from twofold.monitor.drift import METHODS
+from twofold.monitor.summary import Block
+
+FEATURES, BASELINE = 20, 50_000
+SIZES = (100, 1000, 5000)
+SHIFTS = (0.1, 0.2, 0.3, 0.5, 1.0)
+
+
+def drawn(seed: int, number: int, size: int, shift: float) -> Iterator[Block]:
+    """Draw windows; the same for whoever asks."""
+    rng = np.random.default_rng(seed)
+    return (windows.rows(rng, size, FEATURES, shift) for _ in range(number))
+
+
+def main() -> None:
+    """Measure and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windows", type=int, default=1000)
+    parser.add_argument("--peers", help="a Python with evidently")
+    parser.add_argument("--peer-windows", type=int, default=100)
+    arguments = parser.parse_args()
+    baseline = windows.baseline_of(np.random.default_rng(0), BASELINE, FEATURES)
+    started = time.perf_counter()
+    print(f"| rows a window | {' | '.join(METHODS)} |\n|---|{'---|' * len(METHODS)}")
+    for size in SIZES:
+        found = windows.alarms(baseline, drawn(1, arguments.windows, size, 0.0), size)
+        cells = [f"{anything} of {arguments.windows:,}" for anything, _ in found.values()]
+        print(f"| {size:,} | {' | '.join(cells)} |", flush=True)
+    number = max(arguments.windows // 10, 10)
+    print(f"\n| rows a window | shift | {' | '.join(METHODS)} |\n|---|---|{'---|' * len(METHODS)}")
+    for size in SIZES:
+        for shift in SHIFTS:
+            found = windows.alarms(baseline, drawn(2, number, size, shift), size)
+            cells = [f"{100 * right / number:.0f}%" for _, right in found.values()]
+            print(f"| {size:,} | {shift} | {' | '.join(cells)} |", flush=True)
+    print(f"\n{time.perf_counter() - started:.0f} s")
+    if arguments.peers:
+        _peers(arguments.peers, arguments.peer_windows)
+
+
+def _peers(python: str, number: int) -> None:
+    """Let evidently judge windows that are handed over as files."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        plan = []
+        _write(folder / "baseline.json", windows.rows(np.random.default_rng(0), BASELINE, FEATURES))
+        for size in SIZES:
+            for shift in (0.0, 0.2, 0.5):
+                for at, block in enumerate(drawn(1 if shift == 0 else 2, number, size, shift)):
+                    name = f"{size}-{shift}-{at}.json"
+                    _write(folder / name, block)
+                    plan.append([name, size, shift])
+        (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        subprocess.run([python, Path(__file__).with_name("peer_evidently.py"), folder], check=True, stdout=sys.stdout)
+
+
+def _write(path: Path, block: Block) -> None:
+    path.write_text(json.dumps({name: column.tolist() for name, column in block.items()}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
