@@ -24,7 +24,7 @@ log = logging.getLogger("twofold.rehearse")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port of 127.0.0.1; 0 takes any that is free.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "process"]),
+    type=click.Choice(["auto", "docker", "process"]),
     default="auto",
     show_default=True,
     help="What runs instances; auto takes Docker where an engine answers.",
@@ -109,17 +109,16 @@ def rehearse(
     """
     try:
         # The extra is not in the image, and moto takes a second to import: --help need not wait for it.
-        from .processes import ProcessBackend  # noqa: PLC0415
+        from .choice import choose  # noqa: PLC0415
         from .rehearsal import rehearsal  # noqa: PLC0415
         from .settings import Settings  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(f"{error}. Expected the extra: pip install 'twofold[rehearse]'.") from error
-    del backend
     home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     folder = state or home / "twofold" / "rehearse"
     settings = Settings() if grace is None else Settings(training_grace_s=grace, serving_grace_s=grace)
     with rehearsal(
-        folder, lambda mark: ProcessBackend(mark, environ), port=port, region=region, settings=settings
+        folder, lambda mark: choose(backend, mark, environ), port=port, region=region, settings=settings
     ) as context:
         if context.backend.stands_in:
             log.warning("NO DOCKER: %s", context.backend.stands_in)

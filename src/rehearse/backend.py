@@ -44,8 +44,10 @@ class Spec:
 class Instance(Protocol):
     """An instance that was started."""
 
+    host: str
+    """Address that it answers on, as seen from here."""
     port: int
-    """Port of 127.0.0.1 that it answers on; 0 when it does not serve."""
+    """Port that it answers on; 0 when it does not serve."""
 
     def poll(self) -> int | None:
         """Exit code as a shell gives it (137 is SIGKILL), or None while it runs."""

@@ -1,6 +1,7 @@
 """One address for all services: SageMaker is ours, a few others are moto's, the rest is refused by name."""
 
 import re
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -47,6 +48,8 @@ class Front:
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
+        self.s3_changed = threading.Event()
+        """Set by whatever may change a bucket or an object."""
         self.context: Context | None = None
         """Set once the address is known, before anybody asks."""
 
@@ -57,12 +60,16 @@ class Front:
             return faults.answer(self.context, Request(environ))(environ, start_response)
         if service in OF_MOTO:
             found: Iterable[bytes] = self._moto(environ, start_response)
+            if service == "s3" and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                self.s3_changed.set()
             return found
         return self._ours(Request(environ), service)(environ, start_response)
 
     def _ours(self, request: Request, service: str) -> Response:
         if self.context is None:
-            return control.refusal(ApiError("The rehearsal is starting.", code="ServiceUnavailable", status=503))
+            return control.refusal(
+                ApiError("The rehearsal is starting or ending.", code="ServiceUnavailable", status=503)
+            )
         if service == "sagemaker" and request.headers.get("X-Amz-Target", "").startswith(control.PREFIX):
             return control.answer(self.context, request)
         if service == "sagemaker" and request.path.startswith("/endpoints/"):

@@ -104,7 +104,7 @@ class ProcessInstance:
     """A process and whatever it starts."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, mark: str, spec: Spec) -> None:
-        self.port = port
+        self.host, self.port = "127.0.0.1", port
         self._process, self._mark = process, mark
         self._reader = threading.Thread(target=_read, args=(process.stdout, spec), daemon=True)
         self._reader.start()

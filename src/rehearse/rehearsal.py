@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import logging
-import shutil
 import tempfile
 import threading
 import uuid
@@ -17,8 +16,10 @@ from ..errors import ConfigError
 from . import endpoints, job_run, monitoring
 from .aws import connect
 from .backend import Backend
+from .containers import DockerBackend
 from .context import Context
 from .front import Front
+from .keeper import Keeper
 from .settings import Settings
 from .store import Store
 
@@ -63,7 +64,6 @@ def rehearsal(
         swept = backend.sweep()
         if swept:
             log.warning("ended %d instances that a dead rehearsal on %s had left", swept, state)
-        shutil.rmtree(state / "runs", ignore_errors=True)
         front = Front()
         server = _listen(port, front)
         address = f"http://{LOOPBACK}:{server.server_port}"
@@ -76,19 +76,42 @@ def rehearsal(
             region=region,
             settings=settings or Settings(),
         )
+        if isinstance(backend, DockerBackend):
+            backend.listen = lambda gateway: Listening(gateway, front)
         thread = threading.Thread(target=server.serve_forever, name="server", daemon=True)
         thread.start()
+        keeper = Keeper(context.clients.s3, state / "s3", front.s3_changed)
         try:
+            keeper.restore()
             job_run.recover(context)
             endpoints.recover(context)
             monitoring.recover(context)
             front.context = context
             yield context
         finally:
+            # Whoever asks now is told so: nothing new may start.
+            front.context = None
             context.close()
+            keeper.close()
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+class Listening:
+    """The same server on one more address, which only the containers of one network have a way to."""
+
+    def __init__(self, host: str, front: Front) -> None:
+        self._server = make_server(host, 0, front, threaded=True, request_handler=_Handler)
+        self.address = f"http://{host}:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name=f"server {host}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 def _listen(port: int, front: Front) -> BaseWSGIServer:

@@ -71,7 +71,9 @@ class Server:
         """Send one request and read the head of the answer; OSError or HTTPException when there is none."""
         self.used = time.monotonic()
         instance = self._instance
-        connection = http.client.HTTPConnection("127.0.0.1", instance.port if instance else 0, timeout=timeout_s)
+        if instance is None:
+            raise ConnectionRefusedError("the container has not started")
+        connection = http.client.HTTPConnection(instance.host, instance.port, timeout=timeout_s)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
             return connection, connection.getresponse()

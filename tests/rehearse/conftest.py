@@ -232,7 +232,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def serve_path(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bin")
     (folder / "serve").write_text(textwrap.dedent(SERVER))

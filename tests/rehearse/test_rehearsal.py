@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from .conftest import NUMBERS, channel, job_request, secondary, until
+from .conftest import IMAGE, NUMBERS, ROLE, archive, ask, channel, job_request, secondary, until
 
 SLEEPER = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(500)'])"
 
@@ -56,6 +56,38 @@ def test_a_killed_one_is_swept_by_the_next_and_its_job_has_failed(running, rehea
     job = again.sagemaker.describe_training_job(TrainingJobName=name)
     assert job["TrainingJobStatus"] == "Failed"
     assert "the rehearsal ended" in job["FailureReason"]
+
+
+def test_resources_and_objects_outlive_a_rehearsal_and_endpoints_come_back(rehearse, serve_path):
+    first = rehearse("--backend", "process", "--grace", "5")
+    bucket = first.bucket(**{"in/x": b"kept", "gone": b"1"})
+    first.client("s3").put_object(Bucket=bucket, Key="typed", Body=b"{}", ContentType="application/json")
+    first.client("s3").delete_object(Bucket=bucket, Key="gone")
+    first.put(bucket, "model.tar.gz", archive(word_txt="kept"))
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/model.tar.gz", "Environment": {"PATH": serve_path}}
+    first.sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    first.sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+    first.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    in_service(first, "e")
+    assert first.stop() == 0
+    assert marked(first.state) == []
+    second = rehearse("--backend", "process", "--grace", "5", state=first.state)
+    assert second.keys(bucket) == ["in/x", "model.tar.gz", "typed"]
+    assert second.read(f"s3://{bucket}/in/x") == b"kept"
+    typed = second.client("s3").head_object(Bucket=bucket, Key="typed")
+    assert typed["ContentType"] == "application/json"
+    in_service(second, "e")
+    assert ask(second, "e")[0]["word"] == "kept"
+    second.sagemaker.delete_model(ModelName="m")
+    assert second.stop() == 0
+
+
+def in_service(rehearsal, name):
+    until(
+        lambda: rehearsal.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService",
+        f"{name} in service",
+    )
 
 
 def test_two_on_one_state_do_not_run(shared):

@@ -1,0 +1,133 @@
+"""The rehearsal on a Docker engine: real containers of the image behind plain boto3."""
+
+import io
+import subprocess
+
+import numpy as np
+import pytest
+
+from ..rehearse.conftest import ROLE, Rehearsal, ask, channel, ended, until
+
+
+@pytest.fixture(scope="module")
+def rehearsal(image, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rehearse")
+    started = Rehearsal(folder / "state", folder / "rehearse.log", "--backend", "docker", "--grace", "30")
+    yield started
+    assert started.stop() == 0
+    assert left(started) == ([], []), "containers and networks are gone"
+
+
+def left(rehearsal):
+    """Containers and networks that carry the label of a rehearsal."""
+    mark = (rehearsal.state / "id").read_text()
+    found = (
+        subprocess.run(
+            ["docker", *what, "--quiet", "--filter", f"label=twofold.rehearsal={mark}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for what in (["ps", "--all"], ["network", "ls"])
+    )
+    return tuple(found)
+
+
+def csv(array):
+    text = io.StringIO()
+    np.savetxt(text, array, fmt="%.6g", delimiter=",")
+    return text.getvalue().encode()
+
+
+def rows(count, seed):
+    random = np.random.default_rng(seed)
+    kind = np.arange(count) % 3
+    return np.column_stack([kind, np.eye(3)[kind] * 4 + random.normal(size=(count, 3))])
+
+
+def training(image, bucket, **fields):
+    return {
+        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "RoleArn": ROLE,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/jobs"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        **fields,
+    }
+
+
+def test_two_containers_train_and_one_serves(rehearsal, image):
+    bucket = rehearsal.bucket(**{"training/a.csv": csv(rows(200, 0)), "training/b.csv": csv(rows(200, 1))})
+    sagemaker = rehearsal.sagemaker
+    sagemaker.create_training_job(
+        TrainingJobName="two-hosts",
+        HyperParameters={"epochs": "2", "batch_size": "32", "learning_rate": "0.05", "model": "linear"},
+        InputDataConfig=[channel("training", f"s3://{bucket}/training/", "ShardedByS3Key", ContentType="text/csv")],
+        **training(image, bucket),
+    )
+    job = ended(rehearsal, "two-hosts")
+    lines = rehearsal.lines("/aws/sagemaker/TrainingJobs", "two-hosts/")
+    assert job["TrainingJobStatus"] == "Completed", (job.get("FailureReason"), lines)
+    assert any("host algo-2 (2 of 2)" in line for texts in lines.values() for line in texts)
+    container = {"Image": image, "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
+    sagemaker.create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    kinds = {
+        "ordinary": {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1},
+        "serverless": {"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 2}},
+    }
+    held = rows(30, 3)
+    for name, kind in kinds.items():
+        variant = {"VariantName": "all", "ModelName": "m", **kind}
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+        def steady(name=name):
+            found = sagemaker.describe_endpoint(EndpointName=name)
+            return found["EndpointStatus"] != "Creating" and found
+
+        found = until(steady, name)
+        assert found["EndpointStatus"] == "InService", found
+        answer, _ = ask(rehearsal, name, csv(held[:, 1:]), ContentType="text/csv", Accept="application/json")
+        assert (np.argmax(answer["predictions"], axis=1) == held[:, 0]).mean() > 0.8
+        sagemaker.delete_endpoint(EndpointName=name)
+    until(lambda: not sagemaker.list_endpoints()["Endpoints"], "the endpoints are gone")
+    assert left(rehearsal) == ([], [])
+
+
+def test_a_container_finds_its_peer_and_s3_unless_it_is_isolated(rehearsal, image):
+    bucket = rehearsal.bucket(x=b"1")
+    script = "import os, socket, urllib.request as u; print(socket.gethostbyname('algo-2')); "
+    script += "e = os.environ.get('AWS_ENDPOINT_URL', ''); print('S3', u.urlopen(e + '/_none').status if e else 'none')"
+    for name, isolated in (("open", False), ("isolated", True)):
+        request = training(image, bucket, EnableNetworkIsolation=isolated)
+        request["AlgorithmSpecification"] |= {"ContainerEntrypoint": ["python3", "-c", script]}
+        sagemaker = rehearsal.sagemaker
+        sagemaker.create_training_job(TrainingJobName=name, **request)
+        job = ended(rehearsal, name)
+        texts = [
+            line for lines in rehearsal.lines("/aws/sagemaker/TrainingJobs", f"{name}/").values() for line in lines
+        ]
+        if isolated:
+            assert job["TrainingJobStatus"] == "Completed", (job, texts)
+            assert "S3 none" in texts
+        else:
+            # The address answers: no bucket of that name.
+            assert any("404" in line for line in texts), texts
+
+
+def test_a_killed_rehearsal_is_swept_and_a_missing_image_is_named(image, tmp_path):
+    first = Rehearsal(tmp_path / "state", tmp_path / "first.log", "--backend", "docker")
+    request = training(image, first.bucket())
+    request["AlgorithmSpecification"] |= {"ContainerEntrypoint": ["sleep", "500"]}
+    first.sagemaker.create_training_job(TrainingJobName="sleeps", **request)
+    until(lambda: len(left(first)[0]) == 2, "two containers")
+    first.process.kill()
+    first.process.wait(60)
+    first.process.stdout.close()
+    second = Rehearsal(tmp_path / "state", tmp_path / "second.log", "--backend", "docker")
+    assert left(second) == ([], [])
+    assert second.sagemaker.describe_training_job(TrainingJobName="sleeps")["TrainingJobStatus"] == "Failed"
+    second.sagemaker.create_training_job(TrainingJobName="no-image", **training("nothing:here", second.bucket()))
+    assert "The engine has no image 'nothing:here'" in ended(second, "no-image")["FailureReason"]
+    assert second.stop() == 0
+    assert left(second) == ([], [])
