@@ -110,6 +110,7 @@ def _open(
     known: tuple[str, ...] = (),
 ) -> Source:
     if channel.mode == "Pipe":
+        _check_pipe(channel, choose_degrees(config, ranks.world, ranks.local_world).tensor)
         return PipedSamples(channel, batch_size, reading_of(config), ranks, scratch)
     # A channel of one instance group has no folder on the hosts of the others, and a host can be left without objects.
     sharded = job.cluster.size > 1 and (
@@ -139,6 +140,16 @@ def _open(
     )
     names = _name_classes(dataset, ranks, known)
     return replace(open_samples(dataset, reading, ranks, sharded=sharded, names=names), is_text=is_text)
+
+
+def _check_pipe(channel: Channel, tensor: int) -> None:
+    """Refuse a pipe, which gives each sample to one rank, where several must see the same."""
+    if tensor > 1:
+        raise ConfigError(
+            f"Channel {channel.name!r} is in Pipe mode, which gives each sample to one rank, and {tensor} ranks share "
+            f"each layer and must see the same. Expected another mode for tensor parallelism: set the input mode to "
+            f"'FastFile'."
+        )
 
 
 def _name_classes(dataset: Dataset, ranks: Ranks, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -80,6 +80,11 @@ def _tensor(config: TrainingConfig, kind: Kind, world: int, local_world: int) ->
             f"parallel is {kind!r} with the model {config.model!r}, whose layers cannot be cut. Expected 'gpt': set "
             f"'parallel' to 'fsdp', which shards the weights of any model, or to 'ddp'."
         )
+    if config.compile:
+        raise ConfigError(
+            f"compile is true and parallel is {kind!r}: torch.compile fails on layers that are cut. Expected one of "
+            f"the two: leave 'compile' out, or set 'parallel' to 'fsdp' or 'ddp'."
+        )
     whole = world if kind == "tp" else local_world
     tensor = config.tensor_parallel or whole
     if local_world % tensor:

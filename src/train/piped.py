@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..contract.channels import Channel
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..stream.pipe import PipeLoader
 from ..stream.shards import Columns
 from .fields import Fields
@@ -79,17 +79,7 @@ class PipedSamples:
         return f"Channel {self.channel!r}, sample {sample} of rank {self._ranks.rank}"
 
     def loader(self, batch_size: int, seed: int, *, shuffle: bool, tensor: int = 1) -> "PipedSamples":  # noqa: ARG002
-        """Return itself: batch size and order were settled when the pipe was opened.
-
-        Raises:
-            ConfigError: ranks that should see the same samples; a pipe gives each to one.
-        """
-        if tensor > 1:
-            raise ConfigError(
-                f"Channel {self.channel!r} is in Pipe mode, which gives each sample to one rank, and {tensor} ranks "
-                f"share each layer and must see the same. Expected another mode for tensor parallelism: set the input "
-                f"mode to 'FastFile'."
-            )
+        """Return itself: batch size, order and ranks were settled when the pipe was opened."""
         return self
 
     @property

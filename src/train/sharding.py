@@ -44,7 +44,7 @@ def shard(module: nn.Module, config: TrainingConfig, mesh: Mesh, ranks: Ranks) -
     parts = list(blocks(module))
     if config.activation_checkpointing:
         _compute_activations_twice(parts, config.model)
-    if config.compile and mesh.degrees.sharded:
+    if config.compile and mesh.degrees.fully_sharded:
         for part in parts or [module]:
             part.compile()
     if mesh.degrees.kind == "fsdp" and not config.compile:

@@ -2,9 +2,12 @@ import io
 
 import numpy as np
 import pytest
-from twofold.errors import DataError
+from twofold.contract.job import read_training_job
+from twofold.errors import ConfigError, DataError
 from twofold.stream import tables
 from twofold.stream.catalog import Host, open_dataset
+from twofold.train.channels import open_training
+from twofold.train.config import TrainingConfig
 from twofold.train.ranks import Ranks
 from twofold.train.samples import Reading, open_samples
 
@@ -153,3 +156,11 @@ def test_data_that_cannot_be_read_is_named(channel, files, message):
 def test_a_channel_that_is_not_mounted_is_empty(tmp_path):
     with pytest.raises(DataError, match="is empty"):
         open_dataset(tmp_path / "none", channel="training", host=Host(tmp_path / "scratch"))
+
+
+def test_a_pipe_is_refused_where_ranks_must_see_the_same_samples(make_tree, tmp_path):
+    mode = {"TrainingInputMode": "Pipe", "RecordWrapperType": "None", "S3DistributionType": "FullyReplicated"}
+    job = read_training_job(make_tree({}, config={"training": mode}), {})
+    config = TrainingConfig(model="gpt", parallel="tp")
+    with pytest.raises(ConfigError, match=r"'training' is in Pipe mode.*2 ranks share each layer.*'FastFile'"):
+        open_training(job, config, Ranks(world=2, local_world=2), tmp_path)

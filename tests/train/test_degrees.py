@@ -60,6 +60,7 @@ def test_any_model_can_be_fully_sharded_and_only_gpt_cut(model):
         (4, 4, {"parallel": "tp", "tensor_parallel": 2}, "on 4 ranks. Expected all.*over the other 2"),
         (4, 4, {"parallel": "fsdp+tp"}, "tensor_parallel is 4, on 4 ranks: nothing is left.*'parallel' to 'tp'"),
         (4, 2, {"parallel": "fsdp+tp", "tensor_parallel": 1}, "tensor_parallel is 1, on 4.*'parallel' to 'fsdp'"),
+        (2, 2, {"parallel": "tp", "compile": True}, "compile is true and parallel is 'tp'.*'parallel' to 'fsdp'"),
         (4, 2, {"batch_size": 3}, r"batch_size is 3, over 4 ranks \(2 hosts x 2 processes\), of which 4 see"),
         (4, 4, {"tensor_parallel": 2, "batch_size": 1}, r"batch_size is 1, over 4 ranks .*of which 2 see"),
     ],

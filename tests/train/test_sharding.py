@@ -1,9 +1,12 @@
 """Real ranks that share a job in every way learn what one rank learns alone."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from twofold.errors import ConfigError
@@ -39,6 +42,7 @@ WAYS = {
 }
 ALONE = {"micro_batch_size", "positions", "precision", "activation_checkpointing"}
 """Settings that a run alone shares with the ways it is compared with; the last two change nothing."""
+RESNET = {"model": "resnet", "filters": 8, "epochs": 2, "batch_size": 5, "export_onnx": False, "learning_rate": 1e-3}
 MLP = {"hidden": "16", "epochs": 2, "batch_size": 8, "export_onnx": False, "learning_rate": 0.01}
 STOPPED = {"parallel": "fsdp", "max_steps": 3, "checkpoint_every": 3}
 """Ends in the middle of an epoch."""
@@ -57,11 +61,22 @@ def measured(paths):
 def together(make_tree, prose, classes, train_together):
     """A tree for each way, trained by two ranks; and a checkpoint that fully sharded ranks leave to others."""
     trees = {way: make_tree(prose, **SHORT | settings) for way, settings in WAYS.items()}
+    trees["resnet"] = make_tree({"training": pictures()}, **RESNET, parallel="fsdp")
     trees["mlp"] = make_tree({"training": {"a.csv": classes(65)}}, **MLP, parallel="fsdp")
     trees["stopped"] = make_tree(prose, **SHORT | STOPPED)
     trees["resumed"] = resuming(make_tree(prose, **SHORT, parallel="tp"), trees["stopped"])
     train_together(2, "train_trees.py", *(tree.base for tree in trees.values()))
     return trees
+
+
+def pictures():
+    """Files of 12 small images of two classes."""
+    random, files = np.random.default_rng(0), {}
+    for number in range(12):
+        sink = io.BytesIO()
+        Image.fromarray(random.integers(number % 2 * 120, 256, (8, 8, 3), dtype=np.uint8)).save(sink, "PNG")
+        files[f"{'ab'[number % 2]}/{number}.png"] = sink.getvalue()
+    return files
 
 
 def resuming(paths, stopped):
@@ -100,9 +115,11 @@ def test_metrics_are_counted_once(together):
 
 
 @pytest.mark.procs
-def test_a_model_without_blocks_is_sharded_as_a_whole(together, make_tree, classes, train_here):
-    alone = train_here(make_tree({"training": {"a.csv": classes(65)}}, **MLP))
-    found, wanted = history(together["mlp"]), history(alone.paths)
+@pytest.mark.parametrize("model", ["mlp", "resnet"])
+def test_any_model_is_sharded_with_blocks_or_without(model, together, make_tree, classes, train_here):
+    settings, files = (MLP, {"a.csv": classes(65)}) if model == "mlp" else (RESNET, pictures())
+    alone = train_here(make_tree({"training": files}, **settings))
+    found, wanted = history(together[model]), history(alone.paths)
     names = ("step", "train:loss", "train:accuracy")
     assert [[each[name] for name in names] for each in found] == [
         pytest.approx([each[name] for name in names], rel=TOLERANCE) for each in wanted
