@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..contract import network
 from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
 from ..errors import NetworkError
@@ -75,11 +76,11 @@ def torchrun(
     return Launch(
         argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", *command],
         environ={
+            **fabric(cluster),
             **environ,
             "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(max(1, cpus // processes)),
             # A file called torch.py in the working directory must not be taken for torch.
             "PYTHONSAFEPATH": "1",
-            **_interface(cluster),
             SCRATCH_VARIABLE: str(directory),
         },
     )
@@ -97,13 +98,21 @@ def _rendezvous(cluster: Cluster, port: str) -> list[str]:
     ]
 
 
-def _interface(cluster: Cluster) -> dict[str, str]:
-    """Network interface for gloo and NCCL: loopback on one host, the cluster's where it exists on several."""
+def fabric(cluster: Cluster) -> dict[str, str]:
+    """Variables for gloo and NCCL by what is on this machine: the interface to the other hosts, EFA if it can be used.
+
+    One host talks over loopback. On several the interface is the one that `resourceconfig.json` names, or, where that
+    is not on this machine, the one that leads to another host.
+    """
     if cluster.size == 1:
         return {"GLOO_SOCKET_IFNAME": "lo"}
-    if cluster.interface is None:
-        return {}
-    return {"GLOO_SOCKET_IFNAME": cluster.interface, "NCCL_SOCKET_IFNAME": cluster.interface}
+    other = next(host for host in cluster.hosts if host != cluster.current_host)
+    name = cluster.interface or network.leads_to(other)
+    variables = {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name} if name else {}
+    if network.efa_devices() and not network.efa_missing():
+        # The second is for libraries of ranks that fork while memory is registered with the adapter.
+        variables |= {"FI_PROVIDER": "efa", "RDMAV_FORK_SAFE": "1"}
+    return variables
 
 
 def wait_for_hosts(

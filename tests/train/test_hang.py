@@ -67,7 +67,8 @@ def ranks_of(run):
     for pid in children_of(run.process.pid):
         if b"twofold.train.program" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-3:]:
             environ = dict(pair.partition(b"=")[::2] for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-            ranks[int(environ[b"RANK"])] = pid
+            if b"RANK" in environ:  # the agent has the same words in its command
+                ranks[int(environ[b"RANK"])] = pid
     return ranks
 
 

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from twofold.contract import network
 from twofold.contract.cluster import Cluster
 from twofold.contract.hyperparameters import Hyperparameters
 from twofold.contract.job import TrainingJob
@@ -51,8 +52,26 @@ def test_several_hosts_meet_at_the_first_by_name():
     assert found.environ["GLOO_SOCKET_IFNAME"] == found.environ["NCCL_SOCKET_IFNAME"] == "eth7"
 
 
-def test_an_interface_that_is_not_there_is_left_to_gloo():
-    assert "GLOO_SOCKET_IFNAME" not in launch(Cluster(hosts=("a", "b"), current_host="a")).environ
+def test_where_the_named_interface_is_not_there_the_way_to_another_host_is_taken():
+    found = launch(Cluster(hosts=("127.0.0.1", "localhost"), current_host="localhost")).environ
+    assert found["GLOO_SOCKET_IFNAME"] == found["NCCL_SOCKET_IFNAME"] == "lo"
+
+
+def test_without_a_way_the_interface_is_left_to_gloo():
+    cluster = Cluster(hosts=("a.invalid", "b.invalid"), current_host="a.invalid")
+    assert "GLOO_SOCKET_IFNAME" not in launch(cluster).environ
+
+
+@pytest.mark.parametrize(("missing", "provider"), [([], "efa"), (["/opt/amazon/efa"], None)])
+def test_efa_is_used_where_the_adapter_and_its_libraries_are(monkeypatch, missing, provider):
+    monkeypatch.setattr(network, "efa_devices", lambda: ["rdmap0"])
+    monkeypatch.setattr(network, "efa_missing", lambda: missing)
+    assert launch(TWO).environ.get("FI_PROVIDER") == provider
+    assert "FI_PROVIDER" not in launch().environ
+
+
+def test_the_users_own_fabric_wins():
+    assert launch(TWO, environ={"NCCL_SOCKET_IFNAME": "mine"}).environ["NCCL_SOCKET_IFNAME"] == "mine"
 
 
 @pytest.mark.parametrize(("cpus", "processes", "threads"), [(8, 2, "4"), (1, 2, "1"), (7, 2, "3"), (4, 1, "4")])
