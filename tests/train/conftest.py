@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import socket
 import subprocess
 import sys
 import zipfile
@@ -154,6 +155,14 @@ class Trained:
     @property
     def history(self):
         return (self.paths.output_data / "metrics.jsonl").read_text()
+
+
+@pytest.fixture
+def meeting():
+    """Environment of the hosts of one job: a port of their own, since other jobs of this machine may be at 7777."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return {"MASTER_PORT": str(free.getsockname()[1])}
 
 
 @pytest.fixture

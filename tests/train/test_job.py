@@ -85,16 +85,12 @@ def test_the_artifact_is_whole_and_nothing_failed(alone):
     assert alone.failure is None
 
 
-def test_two_hosts_learn_the_same(make_tree, start_verb, channels, alone):
+def test_two_hosts_learn_the_same(make_tree, start_verb, channels, alone, meeting):
     """Two parents on this machine whose host names are addresses of the loopback."""
     hosts = ["127.0.0.1", "127.0.0.2"]
-    runs = [
-        start_verb(
-            TRAIN,
-            make_tree(channels, cluster={"current_host": host, "hosts": hosts, "network_interface_name": "lo"}, **RUN),
-        )
-        for host in hosts
-    ]
+    cluster = {"hosts": hosts, "network_interface_name": "lo"}
+    trees = [make_tree(channels, cluster={"current_host": host, **cluster}, **RUN) for host in hosts]
+    runs = [start_verb(TRAIN, tree, environ=meeting) for tree in trees]
     assert [run.wait() for run in runs] == [0, 0], runs[0].log + runs[1].log
     assert losses(runs[0])[:5] == [pytest.approx(pair, abs=1e-5) for pair in losses(alone)[:5]]
     assert not runs[1].paths.model.exists(), "the model is written once, by the first host"

@@ -81,7 +81,7 @@ def test_pipe_mode(make_tree, run_verb, platform, classes, processes):
     assert run.history[-1]["validation:accuracy"] > 0.9
 
 
-def test_pipe_mode_of_two_hosts_with_unequal_parts(make_tree, start_verb, platform, classes):
+def test_pipe_mode_of_two_hosts_with_unequal_parts(make_tree, start_verb, platform, classes, meeting):
     """The second host has one sample only: it takes every step of the others all the same."""
     config = {"TrainingInputMode": "Pipe", "ContentType": "text/csv", "S3DistributionType": "ShardedByS3Key"}
     rows = classes(100)
@@ -90,14 +90,14 @@ def test_pipe_mode_of_two_hosts_with_unequal_parts(make_tree, start_verb, platfo
         cluster = {"current_host": host, "hosts": HOSTS, "network_interface_name": "lo"}
         paths = make_tree({}, config={"train": config}, cluster=cluster, **RUN)
         platform(paths, "train", as_csv(part))
-        runs.append(start_verb(TRAIN, paths))
+        runs.append(start_verb(TRAIN, paths, environ=meeting))
     assert [run.wait() for run in runs] == [0, 0], runs[0].log + runs[1].log
     assert "100 samples" in runs[0].log
     assert len(runs[0].history) == RUN["epochs"]
 
 
 @pytest.mark.parametrize("second", [70, 1, 0])
-def test_hosts_with_parts_of_their_own(make_tree, start_verb, classes, second):
+def test_hosts_with_parts_of_their_own(make_tree, start_verb, classes, second, meeting):
     """ShardedByS3Key: parts of unequal size, of one sample, and none at all."""
     rows = classes(100)
     parts = [{"a.csv": rows[second:]}, {"b.csv": rows[:second]} if second else {}]
@@ -105,18 +105,20 @@ def test_hosts_with_parts_of_their_own(make_tree, start_verb, classes, second):
     for host, part in zip(HOSTS, parts, strict=True):
         cluster = {"current_host": host, "hosts": HOSTS, "network_interface_name": "lo"}
         config = {"train": {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}}
-        runs.append(start_verb(TRAIN, make_tree({"train": part}, cluster=cluster, config=config, **RUN)))
+        runs.append(
+            start_verb(TRAIN, make_tree({"train": part}, cluster=cluster, config=config, **RUN), environ=meeting)
+        )
     assert [run.wait() for run in runs] == [0, 0], runs[0].log + runs[1].log
     assert "100 samples of 3 features" in runs[0].log
     assert runs[0].history[-1]["train:accuracy"] > 0.9
 
 
-def test_a_host_whose_instance_group_has_no_channel(make_tree, start_verb, classes):
+def test_a_host_whose_instance_group_has_no_channel(make_tree, start_verb, classes, meeting):
     runs = []
     for host, channels in zip(HOSTS, ({"train": {"a.csv": classes(60)}}, {}), strict=True):
         cluster = {"current_host": host, "hosts": HOSTS, "network_interface_name": "lo"}
         config = {"train": {"TrainingInputMode": "File"}}
-        runs.append(start_verb(TRAIN, make_tree(channels, cluster=cluster, config=config, **RUN)))
+        runs.append(start_verb(TRAIN, make_tree(channels, cluster=cluster, config=config, **RUN), environ=meeting))
     assert [run.wait() for run in runs] == [0, 0], runs[0].log + runs[1].log
     assert "60 samples" in runs[0].log
 
@@ -166,13 +168,13 @@ PICTURES = [as_png(np.full((8, 8, 3), value, dtype=np.uint8)) for value in (20, 
     ],
     ids=["a-class-each", "text-on-one"],
 )
-def test_hosts_with_images_and_text_of_their_own(make_tree, start_verb, parts, settings, name, bound):
+def test_hosts_with_images_and_text_of_their_own(make_tree, start_verb, parts, settings, name, bound, meeting):
     runs = []
     for host, part in zip(HOSTS, parts, strict=True):
         cluster = {"current_host": host, "hosts": HOSTS, "network_interface_name": "lo"}
         config = {"train": {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}}
         tree = make_tree({"train": part}, cluster=cluster, config=config, **settings, learning_rate=0.01, batch_size=6)
-        runs.append(start_verb(TRAIN, tree))
+        runs.append(start_verb(TRAIN, tree, environ=meeting))
     assert [run.wait() for run in runs] == [0, 0], runs[0].log + runs[1].log
     assert runs[0].history[-1][name] > bound
     if settings["model"] == "resnet":
