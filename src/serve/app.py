@@ -6,9 +6,14 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inferenc
 from flask import Flask, Response, request
 
 from ..contract.endpoint import Endpoint
+from ..contract.machine import cpus
 from .body import read_body
+from .chat import PATH as CHAT_PATH
+from .chat import ChatService
 from .invocation import Invocation, Service
 from .replies import answer_errors
+from .transforms import PATH as TRANSFORMS_PATH
+from .transforms import parameters
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -20,6 +25,17 @@ def create_app(service: Service, endpoint: Endpoint) -> Flask:
     @app.post("/invocations")
     def invocations() -> Response:
         return respond(service, read_invocation(endpoint))
+
+    @app.get(TRANSFORMS_PATH)
+    def execution_parameters() -> dict[str, int | str]:
+        return parameters(endpoint, endpoint.workers or cpus())
+
+    chat = getattr(service, "chat", None)
+    if isinstance(chat, ChatService):
+
+        @app.post(CHAT_PATH)
+        def completions() -> Response:
+            return respond(chat, read_invocation(endpoint))
 
     return app
 

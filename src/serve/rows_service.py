@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ..contract.endpoint import Endpoint
+from .chat import ChatService
 from .codecs import choose_answer, default_answer, read_rows
 from .engine import Predictions
 from .invocation import Invocation, Reply
@@ -31,14 +32,15 @@ class ServedModel(Protocol):
 class RowsService:
     """An artifact of `train` behind every content type."""
 
-    def __init__(self, model: ServedModel, endpoint: Endpoint) -> None:
-        """Take a loaded model.
+    def __init__(self, model: ServedModel, endpoint: Endpoint, chat: ChatService | None = None) -> None:
+        """Take a loaded model, and what answers conversations where the model goes on with text.
 
         Raises:
             ConfigError: the default of Accept names a type that cannot be written.
         """
         self.model = model
         self._default = default_answer(endpoint.default_accept)
+        self.chat = chat
 
     def answer(self, invocation: Invocation) -> Reply:
         """Answer each row of a request.

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from ..contract.artifact import CODE, MANIFEST
+from ..contract.artifact import CODE, MANIFEST, Manifest
 from ..contract.endpoint import Endpoint
 from ..errors import ModelError, TwofoldError
+from .chat import ChatService
 from .defaults import ArtifactDefaults, Defaults, ToolkitDefaults
 from .engine import EngineSettings
+from .gpt_generator import GptGenerator, generates
 from .handlers import HandlerService
 from .invocation import Service
 from .model import load
@@ -24,7 +26,8 @@ def open_service(folder: Path, endpoint: Endpoint, settings: EngineSettings) -> 
     """
     path = program_path(folder, endpoint.program)
     if path is None:
-        return RowsService(load(folder, settings), endpoint)
+        model = load(folder, settings)
+        return RowsService(model, endpoint, _chat(folder, model.manifest))
     install(folder / CODE)
     try:
         functions = find_functions(path)
@@ -38,3 +41,9 @@ def open_service(folder: Path, endpoint: Endpoint, settings: EngineSettings) -> 
         raise ModelError(
             f"{path.name} failed to load the model: {type(error).__name__}: {error}. Correct it."
         ) from error
+
+
+def _chat(folder: Path, manifest: Manifest) -> ChatService | None:
+    if not generates(manifest):
+        return None
+    return ChatService(GptGenerator(folder, manifest), manifest.architecture.name)

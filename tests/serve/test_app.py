@@ -58,9 +58,12 @@ def test_a_regression_answers_numbers(regressor):
     assert len(response.data.splitlines()) == 2
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/models", "/metrics", "/execution-parameters", "/v1/chat/completions", "/ping/"]
-)
+def test_a_batch_transform_is_told_how_much_to_send(client):
+    response = client.get("/execution-parameters")
+    assert (response.status_code, response.json["BatchStrategy"]) == (200, "MULTI_RECORD")
+
+
+@pytest.mark.parametrize("path", ["/", "/models", "/metrics", "/v1/chat/completions", "/ping/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_paths_are_404(client, path, method):
     assert "expected GET /ping or POST /invocations" in error_of(client.open(path, method=method), 404)

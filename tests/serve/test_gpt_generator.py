@@ -1,0 +1,54 @@
+"""The built-in gpt behind a real server."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, write_manifest
+from twofold.models.gpt_generate import Sampling, generate_text
+from twofold.models.table import build
+
+ARGUMENTS = {"vocabulary": 257, "context": 32, "width": 16, "layers": 1, "heads": 2, "tokenizer": "bytes"}
+
+
+@pytest.fixture
+def gpt(tmp_path):
+    torch.manual_seed(3)
+    module = build("gpt", ARGUMENTS).eval()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file(module.state_dict(), folder / WEIGHTS)
+    manifest = Manifest(
+        task="language-modelling",
+        architecture=Architecture(name="gpt", arguments=ARGUMENTS),
+        input=Signature(shape=[32], dtype="int64"),
+    )
+    write_manifest(folder, manifest)
+    return tmp_path, module
+
+
+@pytest.mark.procs
+def test_a_conversation_with_a_server(gpt, serving):
+    base, module = gpt
+    server = serving(base).ready()
+    ask = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 12, "temperature": 0.7, "seed": 5}
+    status, _, body = server.ask("POST", "/v1/chat/completions", json.dumps(ask))
+    assert status == 200
+    expected = "".join(generate_text(module, "hello", max_tokens=12, sampling=Sampling(temperature=0.7, seed=5)))
+    answer = json.loads(body)
+    assert answer["choices"][0]["message"]["content"] == expected
+    assert answer["usage"]["prompt_tokens"] == 6
+    status, headers, body = server.ask("POST", "/v1/chat/completions", json.dumps(ask | {"stream": True}))
+    assert (status, headers["Content-Type"].partition(";")[0]) == (200, "text/event-stream")
+    *chunks, done = body.decode().strip().split("\n\n")
+    assert done == "data: [DONE]"
+    deltas = [json.loads(chunk.removeprefix("data: "))["choices"][0]["delta"] for chunk in chunks]
+    assert "".join(delta.get("content", "") for delta in deltas) == expected
+
+
+@pytest.mark.procs
+def test_a_model_that_does_not_generate_says_404(artifact, serving):
+    status, _, body = serving(artifact.base).ready().ask("POST", "/v1/chat/completions", b"{}")
+    assert status == 404
+    assert json.loads(body)["error"]["code"] == 404
