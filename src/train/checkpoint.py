@@ -14,6 +14,7 @@ when it is whole and on the disk, and on resume a checkpoint counts if all that 
 import contextlib
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -249,5 +251,11 @@ def _reasons(error: CheckpointException) -> str:
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed the random numbers of one step of one rank, so that a resumed run draws what an unbroken one does."""
-    torch.manual_seed((seed * 1_000_003 + step * 8_191 + rank) % 2**63)
+    """Seed the random numbers of one step of one rank, so that a resumed run draws what an unbroken one does.
+
+    Models of the user's own may draw from Python and NumPy too.
+    """
+    number = (seed * 1_000_003 + step * 8_191 + rank) % 2**63
+    torch.manual_seed(number)
+    random.seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002 - it is the global state that others draw from

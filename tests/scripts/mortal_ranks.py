@@ -4,9 +4,9 @@ Each line on stdin is a run, answered on stdout by its exit code once all of its
 
     {"trees": ["/tmp/ml"], "per_host": 2, "log": "/tmp/log", "moment": {"at": "fsync", "rank": 1, "count": 3}}
 
-Each tree is a host. At the moment all ranks of all hosts are killed: `{"after_s": 0.5}`, or where a rank comes to a
-place for the count-th time: "step", "copy", "write" (half of the file is there), "fsync", "replace", "replaced",
-"unlink". At "full" it lives on, and files of this rank cannot grow in that call.
+Each tree is a host. At the moment all ranks of all hosts are killed: `{"after_s": 0.5}` after training began, or where
+a rank comes to a place for the count-th time: "step", "copy", "write" (half of the file is there), "fsync", "replace",
+"replaced", "unlink". At "full" it lives on, and files of this rank cannot grow in that call.
 """
 
 import contextlib
@@ -76,8 +76,21 @@ def arm(at, count):
     setattr(owner, name, counted)
 
 
-def train(run, rank, store, scratch):
+def tell_when_it_trains(held):
+    """Write a byte when the loop begins: what comes before is import and data, where there is nothing to lose."""
+    fit = loop.Trainer.fit
+
+    def telling(*arguments):
+        os.write(held, b"-")
+        return fit(*arguments)
+
+    loop.Trainer.fit = telling
+
+
+def train(run, rank, store, scratch, held):
     """Be one rank."""
+    if rank == 0:
+        tell_when_it_trains(held)
     per_host, hosts = run["per_host"], len(run["trees"])
     host, local_rank = divmod(rank, per_host)
     moment = run.get("moment") or {}
@@ -96,7 +109,7 @@ def train(run, rank, store, scratch):
     ranks.barrier()
 
 
-def lead(run, scratch):
+def lead(run, scratch, held):
     """Fork all ranks; when one fails the others end with it."""
     children = []
     for rank in range(run["per_host"] * len(run["trees"])):
@@ -104,7 +117,7 @@ def lead(run, scratch):
         if children[-1] == 0:
             code = 1
             try:
-                train(run, rank, f"{scratch}/store", scratch)
+                train(run, rank, f"{scratch}/store", scratch, held)
                 code = 0
             except BaseException as error:  # noqa: BLE001 - nothing of the parent may run in a child
                 print(f"rank {rank}: {type(error).__name__}: {error}", flush=True)
@@ -131,13 +144,14 @@ def start(run):
             sink = os.open(run["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            os._exit(lead(run, scratch))
+            os._exit(lead(run, scratch, held))
         os.close(held)
         os.read(alive, 1)
         after = (run.get("moment") or {}).get("after_s")
-        if after is not None and not select.select([alive], [], [], after)[0]:
+        if after is not None and os.read(alive, 1) and not select.select([alive], [], [], after)[0]:
             os.killpg(leader, signal.SIGKILL)
-        os.read(alive, 1)
+        while os.read(alive, 1):
+            pass
         os.close(alive)
         return os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
 

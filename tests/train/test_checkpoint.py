@@ -1,10 +1,12 @@
 import json
 import logging
 import os
+import random
 import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -283,6 +285,14 @@ def test_each_step_and_rank_has_random_numbers_of_its_own():
     assert len(drawn) == 5
     seed_step(0, 1, 1)
     assert torch.rand(1).item() in drawn
+
+
+def test_models_of_ones_own_can_draw_from_python_and_numpy_too():
+    drawn = []
+    for _ in range(2):
+        seed_step(2**62, 3, 1)
+        drawn.append((random.random(), np.random.rand()))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.procs
 RUN = {"hidden": "8,8", "dropout": 0.2, "batch_size": 8, "epochs": 4, "learning_rate": 0.01, "checkpoint_every": 1}
 STEPS = 24
 """Of 43 samples: six steps an epoch, the last of three samples."""
+LONG = 12
+"""Epochs of a run that can be killed ten times."""
 PLACES = ("step", "copy", "write", "fsync", "replace", "replaced", "unlink")
 
 
@@ -98,6 +100,8 @@ def kill_again_and_again(jobs, paths, moments, per_host=2):
         if saved and re.search(r"resuming at step|checkpoint at step", log):
             assert last_step(r"resuming at step (\d+)", log) >= saved, f"{moment}: {log}"
         saved = max(saved, last_step(r"checkpoint at step (\d+):", log))
+        resumed = last_step(r"resuming at step (\d+)", log)
+        print(f"{json.dumps(moment)}: {'killed' if code else 'ended'}, went on from {resumed}, saved {saved}")
         assert len(list(paths.checkpoints.iterdir())) <= 4
     return hit
 
@@ -106,7 +110,7 @@ def chosen(chance, count):
     """Moments at places of the code in turn, with a kill by the clock after each three of them."""
     for number in range(count):
         if number % 4 == 3:
-            yield {"after_s": chance.uniform(0.05, 1.0)}
+            yield {"after_s": chance.uniform(0.02, 0.5)}
         else:
             place = PLACES[(number - number // 4) % len(PLACES)]
             yield {"at": place, "rank": chance.randrange(2), "count": chance.randrange(1, 6)}
@@ -126,13 +130,17 @@ def test_killed_at_six_moments_it_is_the_unbroken_run(jobs, tree, unbroken):
     assert same(jobs.finish(paths, per_host=2), unbroken)
 
 
+@pytest.fixture(scope="module")
+def unbroken_for_long(jobs, tree):
+    return jobs.finish(tree(epochs=LONG), per_host=2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_killed_at_fifty_moments_in_all_it_is_the_unbroken_run(jobs, tree, unbroken, seed):
-    paths = tree()
-    hit = kill_again_and_again(jobs, paths, chosen(random.Random(seed), 10))
-    print(f"{hit} of 10 kills")
-    assert same(jobs.finish(paths, per_host=2), unbroken)
+def test_killed_at_fifty_moments_in_all_it_is_the_unbroken_run(jobs, tree, unbroken_for_long, seed):
+    paths = tree(epochs=LONG)
+    kill_again_and_again(jobs, paths, chosen(random.Random(seed), 10))
+    assert same(jobs.finish(paths, per_host=2), unbroken_for_long)
 
 
 def copy_of(paths, tree, **settings):
