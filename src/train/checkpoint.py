@@ -256,6 +256,9 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     Models of the user's own may draw from Python and NumPy too.
     """
     number = (seed * 1_000_003 + step * 8_191 + rank) % 2**63
-    torch.manual_seed(number)
+    # Not torch.manual_seed: where CUDA is not in use it keeps a note with the whole stack for later, 0.3 ms every time.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed(number)
     random.seed(number)
     np.random.seed(number % 2**32)  # noqa: NPY002 - it is the global state that others draw from

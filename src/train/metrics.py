@@ -16,25 +16,28 @@ class Meter:
         """Start at the sums, over all ranks, of the part of the epoch that an earlier run has done."""
         self._ranks = ranks
         self._before = torch.tensor(before, dtype=torch.float64, device=ranks.device)
-        self._sums = torch.zeros_like(self._before)
+        # Apart, and the count on the host: an assignment to an element of a tensor takes three calls, at every step.
+        self._loss, self._score = torch.zeros_like(self._before[0]), torch.zeros_like(self._before[0])
+        self._count = 0
         self._tally: torch.Tensor | None = None
 
     def add(self, sums: Sums) -> None:
         """Add a batch."""
-        self._sums[0] += sums.loss
-        self._sums[1] += sums.score
-        self._sums[2] += sums.count
+        self._loss += sums.loss
+        self._score += sums.score
+        self._count += sums.count
         if sums.tally is not None:
             self._tally = sums.tally if self._tally is None else self._tally + sums.tally
 
     def all_ranks(self) -> list[float]:
         """Loss, score and samples of the epoch over all ranks; call it on every rank."""
-        totals: list[float] = (self._before + self._ranks.sum(self._sums.clone())).tolist()
+        count = torch.full_like(self._loss, self._count)
+        totals: list[float] = (self._before + self._ranks.sum(torch.stack([self._loss, self._score, count]))).tolist()
         return totals
 
     def seen(self) -> float:
         """Samples of this run over all ranks; call it on every rank."""
-        return float(self._ranks.sum(self._sums[2].clone()))
+        return float(self._ranks.sum(torch.full_like(self._loss, self._count)))
 
     def total(self, task: Task) -> dict[str, float]:
         """Metrics over all ranks; call it on every rank."""

@@ -295,6 +295,16 @@ def test_models_of_ones_own_can_draw_from_python_and_numpy_too():
     assert drawn[0] == drawn[1]
 
 
+def test_a_gpu_is_seeded_once_it_is_in_use(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeds.append)
+    seed_step(0, 1, 0)
+    assert seeds == []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    seed_step(0, 1, 0)
+    assert seeds == [8191]
+
+
 @pytest.fixture(autouse=True)
 def _log_everything(caplog):
     caplog.set_level(logging.INFO)
