@@ -215,7 +215,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if body == b"bad": return self.say(400, b"no such thing", Content_Type="text/plain")
-        if body == b"slow": time.sleep(1)
+        if body.startswith(b"hold "):
+            while not os.path.exists(body[5:]): time.sleep(0.01)
         if body == b"die": os._exit(9)
         if body == b"stream":
             self.send_response(200)

@@ -177,24 +177,28 @@ def test_asynchronous_answers_become_objects_and_notices(shared, make):
         ask(shared, name)
 
 
-def test_serverless_has_its_limits(shared, make):
+def test_serverless_has_its_limits(shared, make, tmp_path):
     serverless = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
     name = make.endpoint("one", variants=[serverless])
     assert ask(shared, name)[0]["word"] == "one"
     with pytest.raises(ClientError, match="expected at most 4194304"):
         ask(shared, name, b"x" * (4 << 20) + b"x")
-    slow = threading.Thread(target=ask, args=(shared, name, b"slow"))
-    slow.start()
+    released, used_up = tmp_path / "released", "MaxConcurrency of 1 is used up"
 
-    def refused():
+    def taken(body):
+        """Whether the one container took a request, and did not refuse it for another."""
         try:
-            ask(shared, name)
+            return bool(ask(shared, name, body))
         except ClientError as error:
-            return "MaxConcurrency of 1 is used up" in str(error)
-        return not slow.is_alive()
+            if used_up not in str(error):
+                raise
+            return False
 
-    until(refused, "a second one at once is refused")
-    slow.join()
+    holding = threading.Thread(target=until, args=(lambda: taken(b"hold %s" % bytes(released)), "a request that holds"))
+    holding.start()
+    until(lambda: not taken(b"hello"), "a second one at once is refused")
+    released.touch()
+    holding.join()
     with pytest.raises(ClientError, match="expected 1024, 2048"):
         make.config("one", variants=[{"ServerlessConfig": {"MemorySizeInMB": 1500, "MaxConcurrency": 1}}])
 

@@ -59,7 +59,7 @@ def walk(rehearse):
     return rehearse("--backend", "process", "--grace", 30)
 
 
-@pytest.mark.procs
+@pytest.mark.slow
 def test_a_model_from_its_data_to_its_end(walk):
     sagemaker, bucket = walk.sagemaker, make_bucket(walk)
 
