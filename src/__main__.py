@@ -102,6 +102,13 @@ def rehearse(arguments: tuple[str, ...]) -> None:
     become("rehearse", os.environ, arguments)
 
 
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def doctor(arguments: tuple[str, ...]) -> None:
+    """Say what this machine offers, what the job asks, and whether it can work."""
+    become("doctor", os.environ, arguments)
+
+
 def become(verb: str, environ: Mapping[str, str], arguments: Sequence[str] = ()) -> None:
     """Turn this process, which may be PID 1 and must hear SIGTERM, into a verb."""
     sys.stdout.flush()

@@ -26,6 +26,7 @@ FLOORS = {
     "serve": 4,
     "prepare": 4,
     "monitor": 4,
+    "doctor": 5,
     "rehearse": 5,
     "__main__": 6,
 }
@@ -40,6 +41,7 @@ NEVER = {
     "monitor": {"torch", "flask", "boto3", "gunicorn"},
     "train": {"flask", "boto3", "gunicorn"},
     "serve": {"boto3"},
+    "doctor": {"torch", "flask", "boto3", "numpy"},
     "rehearse": {"torch", "gunicorn"},
     "__main__": {"torch", "flask", "boto3", "numpy"},
 }
@@ -47,6 +49,7 @@ NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "src", "twofold"}
 # After these doors nobody reads the environment.
 DOORS = {
     "__main__.py",
+    "doctor/__main__.py",
     "monitor/__main__.py",
     "prepare/__main__.py",
     "prepare/worker.py",
@@ -60,11 +63,13 @@ DOORS = {
 }
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
 PARENT_OF_TRAIN = [
-    *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures", "hang", "host_memory"),
+    *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures", "hang", "host_memory", "checkup"),
     *("script", "script_failure", "script_rank", "script_requirements", "script_source"),
 ]
 # Code whose behaviour shows only in a running job or server.
 TESTED_THROUGH = {
+    "doctor/__main__.py": "doctor/test_doctor.py",
+    "train/checkup.py": "doctor/test_doctor.py",
     "formats/rows.py": "formats/test_csv.py",
     "models/standardize.py": "models/test_table.py",
     "models/dense.py": "models/test_table.py",

@@ -108,6 +108,21 @@ def gpu_count(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> in
     return min(listed, _visible(environ.get("CUDA_VISIBLE_DEVICES"), listed))
 
 
+def gpu_details(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> list[str]:
+    """Name, memory and driver of each GPU of this machine, as `nvidia-smi` says them; none where it does not."""
+    program = shutil.which("nvidia-smi", path=environ.get("PATH"))
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, check=True, env=dict(environ), timeout=timeout)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("nvidia-smi does not describe the GPUs: %s", error)
+        return []
+    rows = [line.split(", ") for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
+    return [f"{', '.join(row[:2])}{f', driver {row[2]}' if len(row) > 2 else ''}" for row in rows]
+
+
 def _visible(devices: str | None, listed: int) -> int:
     """Count the entries of `CUDA_VISIBLE_DEVICES`; as CUDA does, stop at the first that names no device."""
     if devices is None:

@@ -21,6 +21,7 @@ from ..contract.job import TrainingJob, read_training_job
 from ..contract.paths import Paths, scratch
 from ..errors import TwofoldError
 from . import reports
+from .checkup import examine
 from .config import read_config
 from .failures import STOPPED_EARLY, settle
 from .hang import HangWatch
@@ -86,7 +87,7 @@ def _plan_model(job: TrainingJob, environ: Mapping[str, str], directory: Path) -
     """Plan to train a model, built-in or the user's own, with our loop."""
     config = read_config(job.hyperparameters.user)
     cpus, gpus = machine.cpus(), machine.gpu_count(environ)
-    _announce(job, config.processes_per_host, cpus, gpus)
+    _announce(job, environ, config.processes_per_host, cpus, gpus)
     log.info("hyperparameters: %s", " ".join(f"{name}={value}" for name, value in config.model_dump().items()))
     wait_for_hosts(job.cluster.hosts if job.cluster.size > 1 else [])
     return plan_launch(job, config, environ, cpus=cpus, gpus=gpus, directory=directory)
@@ -95,7 +96,7 @@ def _plan_model(job: TrainingJob, environ: Mapping[str, str], directory: Path) -
 def _plan_script(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Launch:
     """Plan to run the user's own script, once its code and what it requires are here."""
     cpus, gpus = machine.cpus(), machine.gpu_count(environ)
-    _announce(job, 0, cpus, gpus)
+    _announce(job, environ, 0, cpus, gpus)
     folder = bring_code(job, environ, directory)
     entry = find_entry(folder, job.program or "")
     package = "-m" in entry
@@ -106,7 +107,7 @@ def _plan_script(job: TrainingJob, environ: Mapping[str, str], directory: Path) 
     return launch
 
 
-def _announce(job: TrainingJob, processes: int, cpus: int, gpus: int) -> None:
+def _announce(job: TrainingJob, environ: Mapping[str, str], processes: int, cpus: int, gpus: int) -> None:
     cluster = job.cluster
     log.info(
         "job %s: host %s (%d of %d), %d processes a host, %d CPUs, %d GPUs",
@@ -118,8 +119,9 @@ def _announce(job: TrainingJob, processes: int, cpus: int, gpus: int) -> None:
         cpus,
         gpus,
     )
-    for channel in job.channels.values():
-        log.info("channel %s: %s mode, %s", channel.name, channel.mode, channel.path)
+    for finding in examine(job, environ, resolve=False):
+        # A fault ends the job a moment later, with a failure file of its own.
+        log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s: %s", finding.topic, finding.text)
 
 
 @click.command(name="train")

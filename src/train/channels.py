@@ -14,7 +14,7 @@ from ..errors import ConfigError, DataError
 from ..stream.catalog import Host, open_dataset
 from ..stream.dataset import Dataset
 from ..stream.folders import ImageFolder
-from .config import TrainingConfig
+from .config import TRAINING_CHANNELS, TrainingConfig
 from .degrees import choose_degrees
 from .fields import Wish
 from .piped import PipedSamples
@@ -27,7 +27,6 @@ Source: TypeAlias = Samples | PipedSamples
 
 EVALUATION_BATCH = 4096
 """Rows of numbers in a batch that is only measured: no gradient is kept, so it can be large."""
-TRAINING_CHANNELS = ("training", "train")
 VALIDATION_CHANNELS = ("validation", "val", "test")
 
 

@@ -18,6 +18,8 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, int) else value
 
 
+TRAINING_CHANNELS = ("training", "train")
+"""Names of the channel that training reads."""
 MODELS = ("linear", "mlp", "resnet", "gpt")
 """Built-in models; anything else is an own one, `file:function`."""
 _OWN = re.compile(r"[^:]+:[A-Za-z_]\w*")
