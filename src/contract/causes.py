@@ -12,10 +12,12 @@
 Torch is known by the names of its exceptions alone: the parent of the ranks, and `prepare`, run without it.
 """
 
+import builtins
 import errno
 import re
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +71,7 @@ _BY_WORDS = {
     re.compile(r"can't allocate memory|signal: killed", re.IGNORECASE): HOST_MEMORY,
     re.compile(r"no space left on device|file too large", re.IGNORECASE): DISK,
 }
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
 _SPEAKING = {"OSError", "RuntimeError", "SafetensorError", "ArrowException"}
 """Types whose message is all that native code says of what ran out."""
 
@@ -92,6 +95,17 @@ def _inside(error: TwofoldError) -> Cause:
         return cause_of(inner)
     found = _resource(inner) if inner is not None and isinstance(error, PlatformError) else None
     return Cause(found.name if found else error.cause)
+
+
+def cause_of_text(text: str) -> Cause:
+    """Tell the class of an exception of a script, from the line of its traceback that says it: `Type: message`."""
+    name, _, message = text.partition(": ")
+    kind = name.rpartition(".")[2]
+    known = getattr(builtins, kind, None)
+    kinds = [each.__name__ for each in known.__mro__] if isinstance(known, type) else [kind]
+    number = _NUMBER.match(message) if "OSError" in kinds else None
+    found = _kind_of_resource(kinds, message, int(number[1]) if number else None)
+    return found or (MODULE if "ImportError" in kinds else USER_CODE)
 
 
 def users_frame(error: BaseException) -> traceback.FrameSummary | None:
@@ -124,10 +138,14 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _resource(error: BaseException) -> Cause | None:
     """Class of an error that tells what ran out or went away."""
     kinds = [kind.__name__ for kind in type(error).__mro__]
+    return _kind_of_resource(kinds, str(error), error.errno if isinstance(error, OSError) else None)
+
+
+def _kind_of_resource(kinds: Sequence[str], message: str, number: int | None) -> Cause | None:
     if not _SPEAKING.isdisjoint(kinds):
         for words, cause in _BY_WORDS.items():
-            if words.search(str(error)):
+            if words.search(message):
                 return cause
-    if isinstance(error, OSError) and error.errno in _BY_NUMBER:
-        return _BY_NUMBER[error.errno]
+    if number in _BY_NUMBER:
+        return _BY_NUMBER[number]
     return next((_BY_TYPE[kind] for kind in kinds if kind in _BY_TYPE), None)

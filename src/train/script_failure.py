@@ -1,7 +1,7 @@
 """What a script's last lines say about its failure: the exception, and the line of the user's own code.
 
     Traceback (most recent call last):
-      File "/opt/ml/code/train.py", line 3, in main      ->  user: ValueError: boom (at .../train.py:3 in main: step())
+      File "/opt/ml/code/train.py", line 3, in main    ->  user code: ValueError: boom (at .../train.py:3 in main: ...)
         step()
       File "/opt/venv/.../torch/nn.py", line 9, in step
         raise ValueError("boom")
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..contract.causes import PLATFORM, USER_CODE, cause_of_text
 from ..contract.outcome import signal_exit
-from ..errors import PlatformError, UserError
 
 TAIL_LINES = 400
 """Last lines of a script's output that are looked at."""
@@ -31,7 +31,7 @@ _PEER = re.compile(r"^\S*(DistNetworkError|DistBackendError|DistStoreError)|gloo
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class Fault:
     """Why a script ended."""
 
     text: str
@@ -40,9 +40,11 @@ class Cause:
     """The script's own; 128 + n where signal n killed it."""
     peer: bool = False
     """Whether it looks like the consequence of another process failing."""
+    traceback: str = ""
+    """The last traceback, for the full report; empty where there is none."""
 
 
-def cause_of(lines: Sequence[str], returncode: int, *, name: str, folder: Path) -> Cause:
+def find_fault(lines: Sequence[str], returncode: int, *, name: str, folder: Path, who: str = "") -> Fault:
     """Find the cause of a failure.
 
     Args:
@@ -50,18 +52,27 @@ def cause_of(lines: Sequence[str], returncode: int, *, name: str, folder: Path) 
         returncode: its exit code, or minus the signal that killed it.
         name: what to call it, e.g. `train.py`.
         folder: the user's code.
+        who: the process, e.g. `rank 1`; empty where there is one only.
     """
+    speaker = f"{who}: " if who else ""
     code, sentence = signal_exit(returncode)
     if returncode < 0:
-        return Cause(f"{PlatformError.cause}: {name} {sentence}", code)
+        return Fault(f"{PLATFORM.name}: {speaker}{name} {sentence}", code)
     lines = [_RANK.sub("", line) for line in lines]
     block = _last_traceback(lines)
     exception, rest = _exception(block)
     if not exception:
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return Cause(f"{UserError.cause}: {name} {sentence}{f': {last}' if last else ''}", code)
+        return Fault(f"{USER_CODE.name}: {speaker}{name} {sentence}{f': {last}' if last else ''}", code)
     text = " ".join([exception, *rest])
-    return Cause(f"{UserError.cause}: {text}{_place(block, folder)}", code, peer=bool(_PEER.search(text)))
+    cause = cause_of_text(text)
+    hint = f". {cause.hint}" if cause.hint else ""
+    return Fault(
+        f"{cause.name}: {speaker}{text}{_place(block, folder)}{hint}",
+        code,
+        peer=bool(_PEER.search(text)),
+        traceback="\n".join(block),
+    )
 
 
 def _last_traceback(lines: list[str]) -> list[str]:

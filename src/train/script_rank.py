@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..contract import signals
 from . import reports
-from .script_failure import TAIL_LINES, Cause, cause_of
+from .script_failure import TAIL_LINES, find_fault
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _OURS = ("PYTHONSAFEPATH", reports.SCRATCH_VARIABLE)
@@ -129,13 +129,18 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         returncode, told = 126, False
         relay.feed(f"{name} cannot be started: {error}\n".encode())
     if returncode and not told:
-        cause = cause_of(list(relay.tail), returncode, name=name, folder=folder)
-        _report(Path(environ[reports.SCRATCH_VARIABLE]), cause, rank)
+        who = f"rank {rank}"
+        fault = find_fault(list(relay.tail), returncode, name=name, folder=folder, who=who if several else "")
+        report = reports.Report(
+            who,
+            fault.text,
+            fault.exit_code,
+            peer=fault.peer,
+            signal=max(0, -returncode),
+            traceback=fault.traceback,
+        )
+        reports.write(Path(environ[reports.SCRATCH_VARIABLE]), report)
     return returncode
-
-
-def _report(directory: Path, cause: Cause, rank: str) -> None:
-    reports.write(directory, reports.Report(f"rank {rank}", cause.text, cause.exit_code, peer=cause.peer))
 
 
 def _end(returncode: int) -> None:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 import torch
-from twofold.contract.causes import cause_of, is_users, users_frame
+from twofold.contract.causes import cause_of, cause_of_text, is_users, users_frame
 from twofold.errors import DataError, ModelError, NetworkError
 
 
@@ -78,3 +78,22 @@ def test_a_missing_module_has_advice():
 def test_files_that_are_not_the_users(file):
     assert not is_users(file)
     assert is_users(__file__)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("ValueError: boom", "user code"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'x'", "user code"),
+        ("my_package.errors.Strange", "user code"),
+        ("ModuleNotFoundError: No module named 'lightgbm'", "user code"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "memory"),
+        ("MemoryError", "memory"),
+        ("RuntimeError: DataLoader worker (pid 7) is killed by signal: Bus error.", "shared memory"),
+        ("OSError: [Errno 28] No space left on device: '/opt/ml/model/x'", "disk"),
+        ("ConnectionRefusedError: [Errno 111] Connection refused", "network"),
+        ("torch.distributed.DistNetworkError: The client socket has timed out", "network"),
+    ],
+)
+def test_class_of_what_a_traceback_says(text, name):
+    assert cause_of_text(text).name == name

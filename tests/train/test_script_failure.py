@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from twofold.train.script_failure import cause_of
+from twofold.train.script_failure import find_fault
 
 LIBRARY = """Traceback (most recent call last):
   File "{folder}/train.py", line 9, in <module>
@@ -44,27 +44,33 @@ GLOO = """[rank0]: Traceback (most recent call last):
 
 
 def cause(text, tmp_path, code=1):
-    return cause_of(text.format(folder=tmp_path).splitlines(), code, name="train.py", folder=tmp_path)
+    return find_fault(text.format(folder=tmp_path).splitlines(), code, name="train.py", folder=tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (LIBRARY, "user: ValueError: bad rows (at {folder}/train.py:5 in main: model.fit(rows))"),
-        (LIBRARY + IGNORED, "user: ValueError: bad rows (at {folder}/train.py:5 in main: model.fit(rows))"),
-        (LIBRARY + "During handling\n\n" + LIBRARY.replace("bad rows", "second"), "user: ValueError: second (at"),
-        (STATE, 'user: RuntimeError: Error(s) in loading state_dict for Net: Missing key(s) in state_dict: "a". (at'),
-        ("noise\n" + WORKER, "user: KeyError: 7 (at {folder}/data.py:7 in __getitem__: return self.rows[index])"),
-        (GLOO, "user: RuntimeError: [../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1 (at"),
-        ("epoch 1\nno space left\n\n", "user: train.py ended with exit code 1: no space left"),
-        ("", "user: train.py ended with exit code 1"),
-        ("Traceback (most recent call last):\n", "user: train.py ended with exit code 1: Traceback"),
+        (LIBRARY, "ValueError: bad rows (at {folder}/train.py:5 in main: model.fit(rows))"),
+        (LIBRARY + IGNORED, "ValueError: bad rows (at {folder}/train.py:5 in main: model.fit(rows))"),
+        (LIBRARY + "During handling\n\n" + LIBRARY.replace("bad rows", "second"), "ValueError: second (at"),
+        (
+            STATE,
+            'RuntimeError: Error(s) in loading state_dict for Net: Missing key(s) in state_dict: "a". (at',
+        ),
+        ("noise\n" + WORKER, "KeyError: 7 (at {folder}/data.py:7 in __getitem__: return self.rows[index])"),
+        (
+            GLOO,
+            "RuntimeError: [../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1 (at",
+        ),
+        ("epoch 1\nno space left\n\n", "train.py ended with exit code 1: no space left"),
+        ("", "train.py ended with exit code 1"),
+        ("Traceback (most recent call last):\n", "train.py ended with exit code 1: Traceback"),
     ],
     ids=["library", "shutdown", "chain", "lines", "worker", "gloo", "no traceback", "silence", "cut"],
 )
 def test_the_cause_is_the_last_exception_and_the_users_line(text, expected, tmp_path):
     found = cause(text, tmp_path)
-    assert found.text.startswith(expected.format(folder=tmp_path))
+    assert found.text.startswith("user code: " + expected.format(folder=tmp_path))
     assert found.exit_code == 1
 
 
@@ -82,19 +88,25 @@ def test_a_signal_is_named_whatever_was_printed_before(tmp_path):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("def step():\n    raise ValueError('boom')\nstep()\n", "user: ValueError: boom (at {path}:2 in step: raise"),
+        (
+            "def step():\n    raise ValueError('boom')\nstep()\n",
+            "ValueError: boom (at {path}:2 in step: raise",
+        ),
         (
             "import nothing_of_this_name\n",
-            "user: ModuleNotFoundError: No module named 'nothing_of_this_name' (at {path}:1",
+            "ModuleNotFoundError: No module named 'nothing_of_this_name' (at {path}:1",
         ),
-        ("def step(:\n", "user: SyntaxError: invalid syntax (at {path}:1: def step(:)"),
-        ("if True:\npass\n", "user: IndentationError: expected an indented block"),
+        ("def step(:\n", "SyntaxError: invalid syntax (at {path}:1: def step(:)"),
+        ("if True:\npass\n", "IndentationError: expected an indented block"),
         (
             "try:\n    1 / 0\nexcept ArithmeticError as e:\n    raise KeyError('x') from e\n",
-            "user: KeyError: 'x' (at {path}:4",
+            "KeyError: 'x' (at {path}:4",
         ),
-        ("import sys\nprint('done with it')\nsys.exit(3)\n", "user: train.py ended with exit code 3: done with it"),
-        ("import sys\nsys.exit('no data')\n", "user: train.py ended with exit code 1: no data"),
+        (
+            "import sys\nprint('done with it')\nsys.exit(3)\n",
+            "train.py ended with exit code 3: done with it",
+        ),
+        ("import sys\nsys.exit('no data')\n", "train.py ended with exit code 1: no data"),
     ],
     ids=["exception", "import", "syntax", "indentation", "chained", "exit", "exit with a text"],
 )
@@ -103,5 +115,5 @@ def test_real_interpreters_are_understood(source, expected, tmp_path):
     path.write_text(source)
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
-    found = cause_of(output.splitlines(), done.returncode, name="train.py", folder=tmp_path)
-    assert found.text.startswith(expected.format(path=path)), output
+    found = find_fault(output.splitlines(), done.returncode, name="train.py", folder=tmp_path)
+    assert found.text.startswith("user code: " + expected.format(path=path)), output

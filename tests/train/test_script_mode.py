@@ -99,7 +99,7 @@ def test_the_exit_code_and_the_line_of_a_failure_are_kept(job, run_verb):
     script = "import numpy as np\n\n\ndef step():\n    np.zeros(3).reshape(2, 2)\n\n\nstep()\n"
     paths = job(script)
     run = run_verb(TRAIN, paths, expect=1)
-    assert run.failure.startswith("user: ValueError: cannot reshape array of size 3 into shape (2,2) (at ")
+    assert run.failure.startswith("user code: ValueError: cannot reshape array of size 3 into shape (2,2) (at ")
     assert f"(at {paths.code}/train.py:5 in step: np.zeros(3).reshape(2, 2))" in run.failure
     assert "Traceback (most recent call last):\n" in run.log
     assert "ended with exit code 42" in run_verb(TRAIN, job("import sys\nsys.exit(42)\n"), expect=42).failure
@@ -117,8 +117,8 @@ dist.all_reduce(torch.zeros(1))
 
 def test_the_rank_that_failed_is_named_not_its_peer(job, run_verb):
     run = run_verb(TRAIN, job(FAILS_ALONE, sagemaker_mpi_num_of_processes_per_host=2), expect=1)
-    assert run.failure.startswith("user: ValueError: only rank 1 (at ")
-    assert "rank 1: user: ValueError" in run.log
+    assert run.failure.startswith("user code: rank 1: ValueError: only rank 1 (at ")
+    assert "rank 1: user code: rank 1: ValueError" in run.log
 
 
 def test_the_scripts_own_failure_file_wins(job, run_verb):
@@ -162,7 +162,7 @@ def test_a_shell_script_gets_its_arguments_unharmed(job, run_verb):
     script = 'printf "<%s>" "$@"\necho\nexit 3\n'
     run = run_verb(TRAIN, job(script, program="run.sh", text="a b; $(touch /tmp/harm) 'c"), expect=3)
     assert "<--text><a b; $(touch /tmp/harm) 'c>\n" in run.log
-    assert run.failure.startswith("user: run.sh ended with exit code 3: <--text><a b; $(touch /tmp/harm) 'c>")
+    assert run.failure.startswith("user code: run.sh ended with exit code 3: <--text><a b; $(touch /tmp/harm) 'c>")
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,9 @@ def test_a_good_script_leaves_no_report(script):
 @pytest.mark.parametrize(
     ("source", "ending", "code", "text"),
     [
-        ("raise ValueError('boom')\n", 1, 1, "user: ValueError: boom (at "),
-        ("import sys\nsys.exit(7)\n", 7, 7, "user: train.py ended with exit code 7"),
-        ("import os\nos.kill(os.getpid(), 9)\n", -9, 137, "platform: train.py was killed by SIGKILL"),
+        ("raise ValueError('boom')\n", 1, 1, "user code: rank 3: ValueError: boom (at "),
+        ("import sys\nsys.exit(7)\n", 7, 7, "user code: rank 3: train.py ended with exit code 7"),
+        ("import os\nos.kill(os.getpid(), 9)\n", -9, 137, "platform: rank 3: train.py was killed by SIGKILL"),
     ],
 )
 def test_it_ends_as_the_script_and_says_why(script, source, ending, code, text):
