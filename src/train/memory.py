@@ -71,6 +71,11 @@ class Guard:
             part.forward = self._guarded(part.forward)
         module.forward = self._outer(module.forward)
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether some blocks were entered and others not: between two of them nothing can be made up for."""
+        return 0 < self._entered < len(self._parts)
+
     def _guarded(self, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def run(first: Tensor, *others: object, **named: object) -> Tensor:
             self._entered += 1
@@ -88,10 +93,9 @@ class Guard:
             self.ran_out, self._entered = False, 0
             try:
                 return forward(rows)
-            except torch.OutOfMemoryError as error:
-                if 0 < self._entered < len(self._parts):
-                    # Between two blocks nothing can be made up for: leaving is what ends the peers' wait.
-                    raise told(error) from None
+            except torch.OutOfMemoryError:
+                if self.is_inside:
+                    raise
             self.ran_out = True
             # Where all blocks were entered, peers wait for nothing more; else all are entered now.
             return rows.new_zeros(0) if self._entered else forward(rows[:0])

@@ -97,6 +97,16 @@ def test_a_rank_without_memory_enters_every_block_as_its_peers_do(short):
     assert not guard.ran_out
 
 
+def test_between_two_blocks_a_rank_leaves():
+    module = Blocks(None)
+    guard = Guard(module, module.blocks)
+    module.blocks[1].register_forward_pre_hook(lambda *_: module.need(module.short, torch.ones(1)))
+    module.short = 5
+    with pytest.raises(torch.OutOfMemoryError):
+        module(torch.ones(4, 2))
+    assert guard.is_inside
+
+
 @pytest.fixture(scope="module")
 def alone(make_tree, prose):
     return make_tree(prose, **RUN)
