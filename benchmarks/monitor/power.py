@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import windows
+from twofold.baseline.summary import Block
 from twofold.monitor.drift import METHODS
-from twofold.monitor.summary import Block
 
 FEATURES, BASELINE = 20, 50_000
 SIZES = (100, 1000, 5000)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pyarrow as pa
+from twofold.baseline.statistics import constraints_of, statistics_of
+from twofold.baseline.summary import Block, Summary
 from twofold.monitor.checks import Baseline, check
 from twofold.monitor.drift import METHODS, Method
 from twofold.monitor.profiles import profile_of_statistics
-from twofold.monitor.statistics import constraints_of, statistics_of
-from twofold.monitor.summary import Block, Summary
 
 DRIFTING = 0
 """Number of the feature that drifts, if any does."""

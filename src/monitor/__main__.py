@@ -10,17 +10,17 @@ from types import FrameType
 
 import click
 
+from ..baseline.files import CONSTRAINTS, STATISTICS, write_baseline
 from ..contract import logs, outcome
 from ..contract.paths import Paths
 from ..errors import TwofoldError
 from .align import Alignment
-from .baseline import CONSTRAINTS, STATISTICS, write_baseline
 from .capture import Window, read_captured, read_time
 from .drift import METHODS, Method
 from .hosts import share
 from .job import Job, read_job
 from .publish import Origin, message, write_metrics
-from .quality import PROBLEMS, Problem
+from .quality import PROBLEMS, Problem, propose
 from .run import Monitor, Options, Result
 from .tables import read_blocks
 from .traffic import Traffic, read_table, read_traffic
@@ -71,7 +71,8 @@ def _read(source: Path, part: int, parts: int, *, captured: bool, window: Window
 def _write_baseline(traffic: Traffic, target: Path) -> str:
     _report_malformed(traffic)
     summary = traffic.whole()
-    write_baseline(summary, target, traffic.whole_quality().metrics())
+    metrics = traffic.whole_quality().metrics()
+    write_baseline(summary, target, metrics, propose(metrics))
     return f"Completed: baseline of {summary.rows} rows and {len(summary.features)} features in {target}"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .summary import Column, Floats
+from ..baseline.summary import Column, Floats
 
 PREDICTION, PROBABILITY = "prediction", "probability"
 """Features of answers: the number or the class, and the probability of that class."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..baseline.summary import Column, Floats
 from .align import PREDICTION, PROBABILITY
 from .payloads import Rows
-from .summary import Column, Floats
 
 _LABEL = "label"
 _SCORES = f"{PREDICTION}_"

@@ -8,8 +8,8 @@ import pygal
 from pygal.etree import etree
 from pygal.style import Style
 
+from ..baseline.quantiles import Distribution
 from .profiles import Profile
-from .quantiles import Distribution
 
 # pygal leaves a finder of the old kind behind, about which every later import of a module would be warned.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]

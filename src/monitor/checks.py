@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..baseline.schema import Constraints, FeatureConstraints, MonitoringConfig, Violation
+from ..baseline.summary import Feature, Summary
 from .align import PREDICTION, PROBABILITY
 from .drift import Drift, Method, compare, correct
 from .profiles import Profile, profile_of_feature
-from .schema import Constraints, FeatureConstraints, MonitoringConfig, Violation
-from .summary import Feature, Summary
 
 _NUMBERS = {"Integral", "Fractional"}
 _SLACK = 1e-9

@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
+from ..baseline.quantiles import Distribution, Floats
+from ..baseline.schema import DistributionConstraints
 from .profiles import Profile
-from .quantiles import Distribution, Floats
-from .schema import DistributionConstraints
 
 Method = Literal["distance", "psi", "test"]
 METHODS: tuple[Method, ...] = ("distance", "psi", "test")

@@ -7,10 +7,10 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
+from ..baseline.summary import Column
 from .answers import Answers, read_answers
 from .capture import Kind, Labelled
 from .payloads import Reader, Rows
-from .summary import Column
 
 _TRUTH = "label"
 

@@ -17,11 +17,11 @@ import orjson
 import pyarrow as pa
 from pyarrow import csv
 
+from ..baseline.summary import Column
 from ..errors import FormatError
 from ..formats.rows import Rows as Values
 from ..formats.table import CSV, IMAGE, JSON, JSON_LINES, by_media_type
 from .capture import Kind
-from .summary import Column
 
 _NAN = ["", "nan", "NaN", "null", "NULL", "None", "NA", "N/A"]
 _ROWS = ("instances", "inputs", "predictions")

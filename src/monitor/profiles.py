@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .quantiles import Distribution
-from .schema import FeatureStatistics, NumericalStatistics
-from .summary import Feature
+from ..baseline.quantiles import Distribution
+from ..baseline.schema import FeatureStatistics, NumericalStatistics
+from ..baseline.summary import Feature
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import schema
+from ..baseline import schema
+from ..baseline.schema import Violation, Violations
+from ..baseline.statistics import constraints_of, statistics_of
+from ..baseline.summary import Summary
 from .checks import Findings
 from .drift import Method
 from .quality import propose
-from .schema import Violation, Violations
-from .statistics import constraints_of, statistics_of
-from .summary import Summary
 
 VIOLATIONS = ("constraint_violations.json", "constraints_violations.json")
 CLEAN = "Completed: Job completed successfully with no violations."

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..baseline.quantiles import Distribution, Quantiles
+from ..baseline.schema import MetricConstraint, Violation
+from ..baseline.summary import Floats, Moments
 from .observations import Observations, as_names
-from .quantiles import Distribution, Quantiles
-from .schema import MetricConstraint, Violation
-from .summary import Floats, Moments
 
 Problem = Literal["Regression", "BinaryClassification", "MulticlassClassification"]
 PROBLEMS: tuple[Problem, ...] = ("Regression", "BinaryClassification", "MulticlassClassification")

@@ -9,12 +9,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from ..baseline.schema import Violation
 from ..errors import ConfigError
 from . import charts
 from .checks import Findings
 from .drift import Drift, Method
 from .profiles import Profile
-from .schema import Violation
 
 MAX_FEATURES = 100
 """Most features that are drawn; the others are in drift.json."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import schema
+from ..baseline import schema
+from ..baseline.schema import Constraints, Statistics, Violation
+from ..baseline.summary import Summary
 from .align import Alignment, guess_label
 from .capture import Window, read_captured
 from .checks import Baseline, Findings, check
@@ -15,8 +17,6 @@ from .profiles import Profile, profile_of_feature, profile_of_statistics
 from .publish import write_drift, write_results
 from .quality import Problem, check_quality
 from .report import Material, write_report
-from .schema import Constraints, Statistics, Violation
-from .summary import Summary
 from .tables import read_blocks
 from .traffic import Traffic, read_table, read_traffic
 

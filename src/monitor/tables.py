@@ -1,14 +1,13 @@
 """Training data, whatever its format, as columns of single numbers and texts."""
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from ..baseline.columns import flat
+from ..baseline.summary import Block
 from ..contract.paths import scratch
 from ..errors import DataError, FormatError
 from ..formats import sniff
@@ -16,14 +15,8 @@ from ..formats.sniff import Kind
 from ..stream.catalog import HEAD_BYTES, Host, open_dataset
 from ..stream.files import File, Maps, list_files
 from ..stream.rows import KINDS, blocks
-from ..stream.shards import Column as Values
 from ..stream.shards import Columns
-from .summary import Block, Column
 
-log = logging.getLogger("twofold.monitor")
-
-MAX_ELEMENTS = 1024
-"""Longest vector whose elements become columns of their own; longer ones, such as images, have no statistics."""
 _BLOCK_ROWS = 1 << 14
 _BLOCK_BYTES = 1 << 24
 
@@ -43,14 +36,14 @@ def read_blocks(folder: Path, content_type: str | None = None) -> Iterator[tuple
     if files and not (folder.is_dir() and any(folder.glob("index*.json"))):
         kind = _kind(files[0], content_type)
         if kind in KINDS:
-            yield from (_flat(part, told) for file in files if file.size for part in _table(kind, file))
+            yield from (flat(part, told) for file in files if file.size for part in _table(kind, file))
             return
     with tempfile.TemporaryDirectory(dir=scratch(), prefix="twofold-monitor-") as place:
         dataset = open_dataset(folder, channel=folder.name, host=Host(Path(place)), content_type=content_type)
         step = int(min(max(_BLOCK_BYTES / max(dataset.record_bytes, 1), 1), _BLOCK_ROWS))
         for first in range(0, len(dataset), step):
             columns, _ = dataset.read(np.arange(first, min(first + step, len(dataset))))
-            yield _flat(columns, told)
+            yield flat(columns, told)
 
 
 def _table(kind: Kind, file: File) -> Iterator[Columns]:
@@ -66,38 +59,3 @@ def _kind(file: File, content_type: str | None) -> Kind:
             return sniff.recognise(handle.read(HEAD_BYTES), file.name, content_type)
     except FormatError as error:
         raise DataError(f"File {file.name}: {error}") from error
-
-
-def _flat(columns: Columns, told: set[str]) -> tuple[Block, int]:
-    block: dict[str, Column] = {}
-    rows = 0
-    for name, values in columns.items():
-        rows = len(values)
-        if rows and not name.startswith("__"):
-            found = _columns(name, values)
-            block.update(found)
-            if not found and name not in told:
-                told.add(name)
-                log.warning(
-                    "%s has no statistics: expected a number, a text or up to %d numbers a row", name, MAX_ELEMENTS
-                )
-    return block, rows
-
-
-def _columns(name: str, values: Values) -> dict[str, Column]:
-    """Columns of one field; none where it is no number, no text and no short vector."""
-    if not isinstance(values, np.ndarray):
-        return {name: pa.array(values, pa.string())} if _is_text(values) else {}
-    if values.dtype.kind not in "fiub":
-        return {name: pa.array(values.astype(str), pa.string())} if values.dtype.kind in "US" else {}
-    rows = values.reshape(len(values), -1)
-    if rows.shape[1] > MAX_ELEMENTS:
-        return {}
-    if values.ndim == 1:
-        return {name: values.astype(np.float64)}
-    table = np.ascontiguousarray(rows.T, dtype=np.float64)
-    return {f"{name}_{place}": column for place, column in enumerate(table)}
-
-
-def _is_text(values: list[Any]) -> bool:
-    return all(isinstance(value, str) or value is None for value in values)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..baseline.summary import Block, Column, Summary
 from .align import LABEL, Alignment
 from .answers import read_answers
 from .capture import Captured
 from .observations import read_observations
 from .payloads import Reader, Rows
 from .quality import Problem, Quality
-from .summary import Block, Column, Summary
 
 
 @dataclass(slots=True)

@@ -129,6 +129,8 @@ class TrainingConfig(BaseModel):
     """Steps between checkpoints; 0: once an epoch, where the job has a checkpoint folder."""
     export_onnx: bool = True
     """Add the model as an ONNX program to the artifact, where it can be: `serve` then needs no PyTorch."""
+    baseline: bool = False
+    """Write statistics and constraints of the training data to the output data, for `monitor`."""
     activation_checkpointing: bool = False
     """Keep only what enters each block for the backward pass and compute the rest again: less memory, more time."""
     ledger: bool = False

@@ -90,6 +90,11 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
             size = sum(weight.numel() for weight in whole.parameters())
             facts_of_run = Facts(job, config, ranks, task.name, data, metrics, trainer.progress.step, size)
             write_report(job.paths.output_data, facts_of_run)
+            if config.baseline:
+                # Not at the top: few jobs ask for it, and it needs Arrow.
+                from .baseline import write_data_baseline  # noqa: PLC0415
+
+                write_data_baseline(job.paths.output_data / "baseline", training)
             if config.export_onnx:
                 add_program(job.paths.model, real_rows(training), interrupt)
 

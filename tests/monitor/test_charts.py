@@ -1,9 +1,9 @@
 """What charts show, and that they are drawn at all."""
 
 import numpy as np
+from twofold.baseline.quantiles import Distribution
 from twofold.monitor import charts
 from twofold.monitor.profiles import Profile
-from twofold.monitor.quantiles import Distribution
 
 
 def distribution(values):

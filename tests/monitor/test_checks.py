@@ -3,11 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from twofold.baseline.schema import Constraints, FeatureConstraints, Overrides
+from twofold.baseline.statistics import constraints_of, statistics_of
+from twofold.baseline.summary import Summary
 from twofold.monitor.checks import Baseline, check
 from twofold.monitor.profiles import profile_of_statistics
-from twofold.monitor.schema import Constraints, FeatureConstraints, Overrides
-from twofold.monitor.statistics import constraints_of, statistics_of
-from twofold.monitor.summary import Summary
 
 ROWS = 1000
 

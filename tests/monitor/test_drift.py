@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
+from twofold.baseline.schema import DistributionConstraints, FeatureStatistics
+from twofold.baseline.statistics import statistics_of
+from twofold.baseline.summary import Feature, Summary
 from twofold.monitor.drift import ALPHA, Drift, compare, correct
 from twofold.monitor.profiles import Profile, profile_of_feature, profile_of_statistics
-from twofold.monitor.schema import DistributionConstraints, FeatureStatistics
-from twofold.monitor.statistics import statistics_of
-from twofold.monitor.summary import Feature, Summary
 
 CONFIG = DistributionConstraints()
 

@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from twofold.baseline.statistics import constraints_of, statistics_of
+from twofold.baseline.summary import Summary
 from twofold.errors import ConfigError
 from twofold.monitor.checks import Baseline, check
 from twofold.monitor.profiles import profile_of_feature, profile_of_statistics
 from twofold.monitor.report import Material, write_report
-from twofold.monitor.statistics import constraints_of, statistics_of
-from twofold.monitor.summary import Summary
 
 NAMES = ["calm", "moved <b>", "text"]
 

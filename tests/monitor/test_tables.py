@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from twofold.baseline.summary import Summary
 from twofold.errors import DataError
-from twofold.monitor.summary import Summary
 from twofold.monitor.tables import read_blocks
 
 ROWS = np.random.default_rng(5).normal(size=(300, 3)).astype(np.float32)

@@ -36,6 +36,7 @@ DEFAULTS = {
     "grad_clip": 0.0,
     "precision": "fp32",
     "compile": False,
+    "baseline": False,
     "ledger": False,
     "seed": 0,
     "eval_every": 1,
@@ -82,6 +83,7 @@ WRONG = {
     "grad_clip": [-1, float("nan")],
     "precision": ["fp8", 32],
     "compile": ["perhaps"],
+    "baseline": ["perhaps"],
     "ledger": ["perhaps"],
     "seed": [-1, 2**63, 1.5],
     "eval_every": [0],
@@ -160,6 +162,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(wrong, right):
 
 def test_a_name_like_none_gets_the_whole_list():
     with pytest.raises(
-        ConfigError, match=r"Known: activation_checkpointing, batch_size, checkpoint_every, .*width. Rename it or leave"
+        ConfigError,
+        match=r"Known: activation_checkpointing, baseline, batch_size, checkpoint_every, .*width. Rename it or leave",
     ):
         read_config({"zzz": 1})

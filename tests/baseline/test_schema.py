@@ -1,8 +1,8 @@
 """Files of the platform, good and broken, and its configuration for single columns."""
 
 import pytest
+from twofold.baseline import schema
 from twofold.errors import ConfigError
-from twofold.monitor import schema
 
 
 def test_what_is_written_is_read(tmp_path):

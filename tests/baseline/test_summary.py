@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from twofold.monitor.summary import MAX_CATEGORIES, Feature, Summary
+from twofold.baseline.summary import MAX_CATEGORIES, Feature, Summary
 
 
 def block_of(rng, rows):

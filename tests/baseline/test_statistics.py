@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from twofold.monitor.statistics import constraints_of, kind_of, statistics_of
-from twofold.monitor.summary import Summary
+from twofold.baseline.statistics import constraints_of, kind_of, statistics_of
+from twofold.baseline.summary import Summary
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from twofold.monitor.quantiles import Distribution, Quantiles
+from twofold.baseline.quantiles import Distribution, Quantiles
 
 
 def filled(values):
