@@ -46,6 +46,7 @@ def serve(environ: Mapping[str, str]) -> None:
     settings = read_server_settings(environ)
     # Engines and Flask take their time to import: --help, a wrong setting and an early SIGTERM need not wait for them.
     from .app import create_app  # noqa: PLC0415
+    from .porter import Porter  # noqa: PLC0415
     from .queued import queue_rows  # noqa: PLC0415
     from .server import run  # noqa: PLC0415
     from .services import open_service  # noqa: PLC0415
@@ -54,10 +55,12 @@ def serve(environ: Mapping[str, str]) -> None:
         from .models_app import create_models_app  # noqa: PLC0415
         from .registry import Registry  # noqa: PLC0415
 
-        run(create_models_app(Registry(endpoint, engine), endpoint), endpoint)
+        run(create_models_app(Registry(endpoint, engine), endpoint), endpoint, settings)
+    porter = Porter(endpoint.port)
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)
-    rows = queue_rows(service, settings)
-    run(create_app(service, endpoint), endpoint, rows)
+    porter.state = "warming"
+    rows = queue_rows(service, settings.batch_rows)
+    run(create_app(service, endpoint), endpoint, settings, rows, porter.hand_over())
 
 
 if __name__ == "__main__":

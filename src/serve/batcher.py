@@ -119,8 +119,8 @@ class Batcher:
         """What the model computes now."""
         self.since = 0.0
         """When it was given that, by the monotonic clock; 0 while it has nothing."""
-        self.batches: deque[tuple[int, float]] = deque(maxlen=1024)
-        """Rows and seconds of batches that nobody has looked at yet."""
+        self.batches: deque[int] = deque()
+        """Rows of the batches that nobody has counted yet."""
 
     @property
     def waiting(self) -> int:
@@ -253,7 +253,7 @@ class Batcher:
         return job.over
 
     def _note(self, rows: int, seconds: float) -> None:
-        self.batches.append((rows, seconds))
+        self.batches.append(rows)
         self._took += seconds
         self._should_take += self._pace.seconds(rows)
         scale = _MEMORY / self._should_take

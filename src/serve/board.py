@@ -7,6 +7,7 @@ only grow.
 
 import mmap
 import time
+from typing import TypeAlias
 
 FREE, STARTING, SERVING, STOPPING = 0.0, 1.0, 2.0, 3.0
 
@@ -25,6 +26,9 @@ COUNTERS = 16
 ROW = 512
 """Numbers of a row."""
 
+Row: TypeAlias = "memoryview[float]"
+"""One worker's numbers, float64."""
+
 _ALIVE = 5.0
 """Seconds since its last beat after which a worker is given no more connections."""
 
@@ -36,7 +40,7 @@ class Board:
         self.seats = seats
         self._memory = mmap.mmap(-1, seats * ROW * 8)
         numbers = memoryview(self._memory).cast("d")
-        self.rows = [numbers[seat * ROW : (seat + 1) * ROW] for seat in range(seats)]
+        self.rows: list[Row] = [numbers[seat * ROW : (seat + 1) * ROW] for seat in range(seats)]
 
     def take_seat(self) -> int:
         """Give a seat to a worker that is about to be forked; with all taken it shares the first."""

@@ -1,6 +1,9 @@
 """The hot route: short requests to a model of rows, decoded and answered by the loop's thread, without Flask."""
 
+import time
+
 from ..formats.table import media_type
+from .access import named
 from .batcher import Job
 from .codecs import Answer, choose_answer, read_rows
 from .gateway.connection import Exchange
@@ -53,25 +56,35 @@ class HotRoute:
 
     def take(self, exchange: Exchange, head: Head) -> None:
         """Decode a request and queue its rows."""
+        start = time.monotonic()
         try:
             answer = choose_answer(head.accept, self._default)
             rows = read_rows(exchange.request.body, head.content_type, self._model.row_shape)
             self._model.check(rows)
-            job = Job(
-                rows, exchange.arrived, lambda job: self._finish(exchange, head, answer, job), lambda: exchange.gone
+            exchange.rows = len(rows)
+            now = time.monotonic()
+            exchange.seconds = (0.0, now - start, 0.0, 0.0)
+            self.runner.offer(
+                Job(rows, now, lambda job: self._finish(exchange, head, answer, job), lambda: exchange.gone)
             )
-            self.runner.offer(job)
         except Exception as error:  # noqa: BLE001  whatever goes wrong is the answer
             self._refuse(exchange, head, error)
 
     def _finish(self, exchange: Exchange, head: Head, answer: Answer, job: Job) -> None:
-        if exchange.done:
+        if job.answer is None and exchange.gone:
+            self._loop.abort(exchange)
             return
         if job.answer is None:
             self._refuse(exchange, head, job.error or RuntimeError("no answer"))
             return
+        start = time.monotonic()
+        try:
+            body = answer.encode(job.answer, self._model.labels(job.answer))
+        except Exception as error:  # noqa: BLE001  the same
+            self._refuse(exchange, head, error)
+            return
+        exchange.seconds = (job.started - job.arrived, exchange.seconds[1], job.seconds, time.monotonic() - start)
         keep_alive = self._loop.keep_alive(exchange)
-        body = answer.encode(job.answer, self._model.labels(job.answer))
         more = [(ATTRIBUTES, head.custom_attributes)] if head.custom_attributes else []
         data = full(head, 200, body, answer.content_type, keep_alive=keep_alive, more=more)
         self._loop.answer(exchange, data, keep_alive=keep_alive)
@@ -80,4 +93,6 @@ class HotRoute:
         if exchange.done:
             return
         keep_alive = self._loop.keep_alive(exchange)
-        self._loop.answer(exchange, refusal(head, told(error), keep_alive=keep_alive), keep_alive=keep_alive)
+        self._loop.answer(
+            exchange, refusal(head, told(error, named(head)), keep_alive=keep_alive), keep_alive=keep_alive
+        )

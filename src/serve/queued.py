@@ -10,7 +10,6 @@ from .invocation import Service
 from .pace import Pace, measure
 from .rows_service import RowsService, ServedModel
 from .runner import Runner
-from .settings import ServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -40,22 +39,20 @@ class QueuedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """A loaded model of rows, and how it is to be served."""
+    """A loaded model of rows."""
 
     model: QueuedModel
     """The model, as the application calls it."""
     pace: Pace
     """How fast it is."""
-    settings: ServerSettings
-    """How requests wait."""
 
 
-def queue_rows(service: Service, settings: ServerSettings) -> Rows | None:
+def queue_rows(service: Service, batch_rows: int | None) -> Rows | None:
     """Put a queue before the model of a service, if it is one of rows; measures the model."""
     if not isinstance(service, RowsService):
         return None
     model = service.model
-    pace = measure(model.predict, model.row_shape, settings.batch_rows)
+    pace = measure(model.predict, model.row_shape, batch_rows)
     log.info(
         "Batches of up to %d rows in %.3g ms, %s",
         pace.rows,
@@ -64,4 +61,4 @@ def queue_rows(service: Service, settings: ServerSettings) -> Rows | None:
     )
     queued = QueuedModel(model)
     service.model = queued
-    return Rows(model=queued, pace=pace, settings=settings)
+    return Rows(model=queued, pace=pace)

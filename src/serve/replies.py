@@ -33,16 +33,21 @@ def answer_errors(app: Flask) -> None:
     app.register_error_handler(Exception, _any)
 
 
-def told(error: Exception) -> TwofoldError:
-    """What a client is told of an error; what is not meant for it goes to the log under an id."""
+def told(error: Exception, request: str = "") -> TwofoldError:
+    """What a client is told of an error; what is not meant for it goes to the log under an id.
+
+    Args:
+        error: what went wrong.
+        request: words of the client's that name its request, for the log.
+    """
     if isinstance(error, Overloaded | TooSlow):
         # Told by the metrics: a line for each would make an overload worse.
         return error
     if isinstance(error, TwofoldError) and error.status < 500:
-        log.info("Refused with %d: %s", error.status, error)
+        log.info("Refused %swith %d: %s", f"{request} " if request else "", error.status, error)
         return error
     request_id = uuid.uuid4().hex
-    log.error("Request %s failed", request_id, exc_info=error)
+    log.error("Request %s failed", f"{request_id} {request}".rstrip(), exc_info=error)
     hidden = TwofoldError(f"The server failed to answer. Look for {request_id} in its log.")
     hidden.status = error.status if isinstance(error, TwofoldError) else 500
     return hidden

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -15,6 +15,7 @@ from ..contract.paths import scratch
 from .board import Board
 from .gateway.seats import Passage
 from .queued import Rows
+from .settings import ServerSettings
 from .worker import Shared, Worker, after_exit, after_fork, before_fork
 
 _GRACE = 25
@@ -37,11 +38,17 @@ class RootLog(Logger):  # type: ignore[misc]  # gunicorn has no types
 class Server(BaseApplication):  # type: ignore[misc]  # the same
     """The one gunicorn application; settings come from the endpoint, never from gunicorn's own files or variables."""
 
-    def __init__(self, app: Flask, endpoint: Endpoint, rows: Rows | None) -> None:
-        self._settings = settings(endpoint)
+    def __init__(
+        self, app: Flask, endpoint: Endpoint, settings: ServerSettings, rows: Rows | None, listener: int | None
+    ) -> None:
+        self._settings = gunicorn_settings(endpoint, listener)
         # A worker that stops keeps its seat until it has ended, beside the one that replaces it.
         seats = 2 * int(self._settings["workers"])
-        self.shared = Shared(application=app, endpoint=endpoint, board=Board(seats), passage=Passage(seats), rows=rows)
+        board = Board(seats)
+        self.shared = Shared(
+            application=app, endpoint=endpoint, board=board, passage=Passage(seats), settings=settings, rows=rows
+        )
+        _add_metrics(app, board)
         super().__init__()
 
     def load_config(self) -> None:
@@ -54,10 +61,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # the same
         return self.shared.application
 
 
-def settings(endpoint: Endpoint) -> dict[str, Any]:
-    """Tell gunicorn what an endpoint needs."""
+def gunicorn_settings(endpoint: Endpoint, listener: int | None = None) -> dict[str, Any]:
+    """Tell gunicorn what an endpoint needs; `listener` is a socket that listens already."""
     return {
-        "bind": f"0.0.0.0:{endpoint.port}",
+        "bind": f"0.0.0.0:{endpoint.port}" if listener is None else f"fd://{listener}",
         "proc_name": "twofold-serve",
         "preload_app": True,
         "worker_class": Worker,
@@ -76,6 +83,21 @@ def settings(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def run(app: Flask, endpoint: Endpoint, rows: Rows | None = None) -> None:
+def run(
+    app: Flask,
+    endpoint: Endpoint,
+    settings: ServerSettings | None = None,
+    rows: Rows | None = None,
+    listener: int | None = None,
+) -> None:
     """Serve until SIGTERM, then answer what is in flight and leave by SystemExit: 0 after a stop that was asked for."""
-    Server(app, endpoint, rows).run()
+    Server(app, endpoint, settings or ServerSettings(), rows, listener).run()
+
+
+def _add_metrics(app: Flask, board: Board) -> None:
+    @app.get("/metrics")
+    def metrics() -> Response:
+        # Imported when it is first asked for: it would cost every start 50 ms.
+        from .exposition import CONTENT_TYPE, exposition  # noqa: PLC0415
+
+        return Response(exposition(board), content_type=CONTENT_TYPE)

@@ -17,7 +17,7 @@ from ..contract.paths import scratch
 from .batcher import Batcher, QueueLimits
 from .board import Board
 from .codecs import default_answer
-from .front import Front
+from .front import Front, Place
 from .gateway.limits import Limits
 from .gateway.loop import Loop
 from .gateway.seats import Passage, Seats
@@ -25,6 +25,7 @@ from .gateway.wsgi import Threads
 from .hot import HotRoute
 from .queued import Rows
 from .runner import Runner
+from .settings import ServerSettings
 
 _THREADS = 64
 """Requests that the application answers at once."""
@@ -53,6 +54,8 @@ class Shared:
     """Numbers that all see."""
     passage: Passage
     """Where they pass connections on to each other."""
+    settings: ServerSettings
+    """How requests wait, and what is told about them."""
     rows: Rows | None
     """A model whose requests need not pass the application; None for everything else."""
 
@@ -91,7 +94,10 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         )
         loop = Loop([listener.sock for listener in self.sockets], limits, seats)
         threads = Threads(self.wsgi, loop, threads=_THREADS, waiting=_WAITING, port=endpoint.port)
-        loop.run(Front(loop, threads, _hot_route(shared, loop)), self)
+        place = Place(board=shared.board, seat=self.seat, patience=float(endpoint.timeout))
+        front = Front(loop, threads, _hot_route(shared, loop), place, shared.settings)
+        loop.run(front, self)
+        front.last_words()
         logging.shutdown()
         os._exit(0)
 
@@ -112,7 +118,7 @@ def _hot_route(shared: Shared, loop: Loop) -> HotRoute | None:
     rows = shared.rows
     if rows is None:
         return None
-    settings = rows.settings
+    settings = shared.settings
     seconds = shared.endpoint.timeout * _IN_TIME
     limits = QueueLimits(requests=settings.queue_requests, size=settings.queue_bytes, seconds=seconds)
     runner = Runner(Batcher(rows.model.direct, rows.pace, limits), loop, inline=rows.pace.inline)

@@ -1,6 +1,7 @@
 """HTTP/1.1 in front of the application: what a worker's one thread does with its connections.
 
     loop          epoll: reads, writes, time-outs, the end
+      ├── door        listening sockets
       ├── seats       accepted connections go to the worker that has the fewest
       ├── intake      bytes of one connection -> whole requests, within limits
       │     ├── head      method, address, headers: strictly, by httptools

@@ -58,7 +58,7 @@ class Connection:
 class Exchange:
     """A request and, in the end, its answer."""
 
-    __slots__ = ("arrived", "connection", "done", "request", "started")
+    __slots__ = ("arrived", "connection", "done", "request", "rows", "seconds", "sent", "started", "status")
 
     def __init__(self, connection: Connection, request: Request, arrived: float) -> None:
         self.connection = connection
@@ -69,6 +69,14 @@ class Exchange:
         """Whether a part of its answer is out."""
         self.done = False
         """Whether its answer is out, or its client gone."""
+        self.status = 0
+        """Status of its answer, once a part of that is out; 499 for a client that went away before."""
+        self.sent = 0
+        """Bytes of its answer."""
+        self.rows = 0
+        """Rows that the model answered."""
+        self.seconds = (0.0, 0.0, 0.0, 0.0)
+        """Time in the queue, in decoding, in the model and in encoding, as far as it came through them."""
 
     @property
     def gone(self) -> bool:

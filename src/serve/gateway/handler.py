@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-from ...errors import RequestError
 from .connection import Exchange
 
 
@@ -13,8 +12,8 @@ class Handler(Protocol):
         """Take a whole request; the answer may come now or later."""
         ...
 
-    def refused(self, exchange: Exchange, error: RequestError) -> None:
-        """Note a request that the loop refuses itself."""
+    def answered(self, exchange: Exchange) -> None:
+        """Note that the answer to a request is out, or that its client has gone."""
         ...
 
     @property

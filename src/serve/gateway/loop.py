@@ -8,8 +8,6 @@ What a Handler collects it works off in `turn`, called as soon as no socket is r
 its batch. Other threads reach the loop by `post` only.
 """
 
-import errno
-import logging
 import math
 import os
 import select
@@ -20,6 +18,7 @@ from collections.abc import Callable
 
 from ...errors import ProtocolError
 from .connection import Connection, Exchange
+from .door import Door
 from .handler import Handler, Owner
 from .intake import Intake, Request
 from .limits import Limits
@@ -30,22 +29,20 @@ READ = 64 << 10
 """Bytes of one read; above 128 KB the allocator would ask the kernel for every buffer."""
 _READ_AHEAD = 256 << 10
 """Bytes of further requests that are read while one is being answered."""
-_ACCEPT_AT_ONCE = 64
 _LINGER = 3.0
 """Seconds to go on reading after an answer that ends a connection: a reset would take the answer with it."""
 _PATIENCE = 4
 """Rounds of reading after which what was collected is worked off even though sockets are still readable."""
+CLIENT_GONE = 499
+"""Status of a request whose client did not wait for its answer, as nginx counts them."""
 _IN = select.EPOLLIN
 _OUT = select.EPOLLOUT
-
-log = logging.getLogger(__name__)
 
 
 class Loop:
     """Serves connections with a handler until told to stop and all is answered."""
 
     def __init__(self, listeners: list[socket.socket], limits: Limits, seats: Seats) -> None:
-        self._listeners = listeners
         self._sources: dict[int, Callable[[], None]] = {}
         self._handler: Handler
         self._owner: Owner
@@ -56,7 +53,7 @@ class Loop:
         self._ready: deque[tuple[Connection, Request]] = deque()
         self._posts: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._accepting = False
+        self._door = Door(listeners, self._epoll, seats, self._adopt)
         self._ends = math.inf
         self._next_tick = 0.0
         self.now = time.monotonic()
@@ -72,9 +69,9 @@ class Loop:
         }
         for fd in self._sources:
             self._epoll.register(fd, _IN)
-        self._sources |= {listener.fileno(): self._accept_some for listener in self._listeners}
+        self._sources |= {listener.fileno(): self._door.answer for listener in self._door.listeners}
         self._seats.open()
-        self._accept_more(True)
+        self._door.open()
         rounds = 0
         while not (self.draining and (not self._connections or self.now >= self._ends)):
             events = self._epoll.poll(0 if handler.pending or self._ready else 0.5 if not self.draining else 0.05)
@@ -107,15 +104,7 @@ class Loop:
         self.draining = True
         self._ends = self.now + self._limits.drain
         self._seats.leave()
-        for listener in self._listeners:
-            # The kernel has already made connections of whoever waits here.
-            while self._accept(listener, keep=True):
-                pass
-            if self._accepting:
-                self._epoll.unregister(listener)
-            listener.close()
-        self._listeners = []
-        self._accepting = False
+        self._door.close()
         for connection in self._connections.values():
             if connection.exchange is None and connection.intake.waiting:
                 connection.deadline = min(connection.deadline, self.now + self._limits.farewell)
@@ -135,7 +124,9 @@ class Loop:
         """Send a whole answer, or the last part of one."""
         if exchange.done:
             return
+        self._count(exchange, data)
         exchange.done = True
+        self._handler.answered(exchange)
         connection = exchange.connection
         connection.exchange = None
         connection.closing = not keep_alive
@@ -148,10 +139,16 @@ class Loop:
 
     def part(self, exchange: Exchange, data: bytes) -> int:
         """Send a part of an answer; return how many bytes wait for the client."""
-        exchange.started = True
         if not exchange.done:
+            self._count(exchange, data)
+            exchange.started = True
             self._send(exchange.connection, data)
         return len(exchange.connection.out)
+
+    def _count(self, exchange: Exchange, data: bytes) -> None:
+        if not exchange.started:
+            exchange.status = int(data[9:12])
+        exchange.sent += len(data)
 
     def abort(self, exchange: Exchange) -> None:
         """End an answer that cannot be completed: the client sees the connection break."""
@@ -192,36 +189,6 @@ class Loop:
         os.read(self._owner.fileno(), READ)
         self._next_tick = 0.0
 
-    def _accept_some(self) -> None:
-        for listener in self._listeners:
-            for _ in range(_ACCEPT_AT_ONCE):
-                if not self._accept(listener):
-                    break
-
-    def _accept(self, listener: socket.socket, *, keep: bool = False) -> bool:
-        """Accept one connection, for this worker or the one whose turn it is; False where none waits."""
-        try:
-            sock, address = listener.accept()
-        except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                log.error("No connection can be accepted: %s. Raise the limit of open files.", error)
-                self._accept_more(False)
-            return False
-        if keep or not self._seats.send(sock):
-            self._adopt(sock, address[0])
-        return True
-
-    def _accept_more(self, accepting: bool) -> None:
-        if accepting == self._accepting:
-            return
-        self._accepting = accepting
-        for listener in self._listeners:
-            if accepting:
-                listener.setblocking(False)
-                self._epoll.register(listener, _IN | select.EPOLLEXCLUSIVE)
-            else:
-                self._epoll.unregister(listener)
-
     def _adopt(self, sock: socket.socket, address: str) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -231,7 +198,7 @@ class Loop:
         self._connections[connection.fd] = connection
         self._epoll.register(connection.fd, _IN)
         if len(self._connections) >= self._limits.connections:
-            self._accept_more(False)
+            self._door.shut()
 
     def _read(self, connection: Connection) -> None:
         try:
@@ -280,7 +247,6 @@ class Loop:
         if request.error is None:
             self._handler.take(exchange)
             return
-        self._handler.refused(exchange, request.error)
         keep_alive = self.keep_alive(exchange)
         self.answer(exchange, refusal(request.head, request.error, keep_alive=keep_alive), keep_alive=keep_alive)
 
@@ -374,15 +340,17 @@ class Loop:
             return
         del self._connections[connection.fd]
         connection.ended = True
-        if connection.exchange is not None:
-            connection.exchange.done = True
-            connection.exchange = None
+        exchange, connection.exchange = connection.exchange, None
+        if exchange is not None:
+            exchange.done = True
+            exchange.status = exchange.status or CLIENT_GONE
+            self._handler.answered(exchange)
         connection.intake.close()
         self._epoll.unregister(connection.fd)
         connection.sock.close()
         self._seats.closed()
-        if not self._accepting and not self.draining:
-            self._accept_more(True)
+        if not self.draining:
+            self._door.open()
 
     def _tick(self) -> None:
         late = [connection for connection in self._connections.values() if connection.deadline <= self.now]
@@ -397,4 +365,4 @@ class Loop:
         if not self._owner.tick():
             self.stop()
         if not self.draining and len(self._connections) < self._limits.connections:
-            self._accept_more(True)
+            self._door.open()

@@ -41,6 +41,7 @@ class Threads:
         self._queue: queue.SimpleQueue[Exchange] = queue.SimpleQueue()
         self._threads = 0
         self._idle = 0
+        self._running: dict[str, Exchange] = {}
         self._lock = threading.Lock()
 
     def submit(self, exchange: Exchange) -> None:
@@ -56,7 +57,11 @@ class Threads:
             self._threads += start
         self._queue.put(exchange)
         if start:
-            threading.Thread(target=self._work, name="request", daemon=True).start()
+            threading.Thread(target=self._work, name=f"request-{self._threads}", daemon=True).start()
+
+    def oldest(self, path: str) -> float:
+        """When the request to a path came that waits longest for the first part of its answer; 0 where none does."""
+        return min((entry.arrived for entry in list(self._running.values()) if _waits(entry, path)), default=0.0)
 
     def _work(self) -> None:
         while True:
@@ -66,8 +71,12 @@ class Threads:
             with self._lock:
                 self._idle -= 1
             if exchange.gone:
+                self._loop.post(lambda exchange=exchange: self._loop.abort(exchange))  # type: ignore[misc]  # bound now
                 continue
+            name = threading.current_thread().name
+            self._running[name] = exchange
             _Call(self._application, self._loop, exchange, self._port).run()
+            del self._running[name]
 
 
 class _Call:
@@ -209,6 +218,11 @@ class _Call:
         if head.has_length or head.chunked:
             environ["CONTENT_LENGTH"] = str(request.size)
         return environ
+
+
+def _waits(exchange: Exchange, path: str) -> bool:
+    head = exchange.request.head
+    return head is not None and head.path == path and not (exchange.started or exchange.done)
 
 
 class ClientGone(Exception):

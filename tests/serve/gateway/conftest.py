@@ -20,13 +20,13 @@ class Straight:
 
     def __init__(self, threads):
         self.threads = threads
-        self.refusals = []
+        self.statuses = []
 
     def take(self, exchange):
         self.threads.submit(exchange)
 
-    def refused(self, exchange, error):
-        self.refusals.append(error)
+    def answered(self, exchange):
+        self.statuses.append(exchange.status)
 
     def turn(self):
         raise NotImplementedError

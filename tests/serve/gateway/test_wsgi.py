@@ -1,6 +1,7 @@
 import contextlib
 import http.client
 import threading
+import time
 
 import pytest
 from twofold.errors import Overloaded
@@ -146,6 +147,8 @@ def test_threads_are_started_as_they_are_needed_and_a_full_queue_refuses(gateway
         clients.append(client)
         until(lambda number=number: len(running_now) == min(number + 1, 2), "two run")
         if number == 3:
+            assert 0 < running.handler.threads.oldest("/") <= time.monotonic()
+            assert running.handler.threads.oldest("/other") == 0
             until(lambda: refused, "the fourth is refused")
     go.set()
     found = [b"".join(iter(lambda client=client: client.recv(1000), b"")) for client in clients]

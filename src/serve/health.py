@@ -1,0 +1,44 @@
+"""What `/ping` says: whether this container can answer, and if not, why.
+
+Before the workers are there, the `porter` answers for them: 503, loading. Then any worker answers for all of them,
+since the platform takes the whole container for dead or alive.
+"""
+
+from dataclasses import dataclass
+
+from .board import BEAT, BUSY_SINCE, SERVING, STATE, STOPPING, Board
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """An answer to `/ping`."""
+
+    status: int
+    """200 or 503."""
+    reason: str = ""
+    """Why it is not 200."""
+
+
+GOOD = Health(200)
+
+
+def health(board: Board, seat: int, now: float, patience: float) -> Health:
+    """Look at all workers.
+
+    Args:
+        board: their numbers.
+        seat: the worker that is asked.
+        now: the monotonic clock.
+        patience: seconds that a model, or a worker, may be silent.
+    """
+    if board.rows[seat][STATE] == STOPPING:
+        return Health(503, "stopping: SIGTERM has come, requests in flight are being answered")
+    for place, row in enumerate(board.rows):
+        if row[STATE] != SERVING:
+            continue
+        if row[BUSY_SINCE] and now - row[BUSY_SINCE] > patience:
+            seconds = f"{now - row[BUSY_SINCE]:.0f} s, expected at most {patience:g}"
+            return Health(503, f"stuck: the model of worker {place} has been computing for {seconds}")
+        if now - row[BEAT] > patience:
+            return Health(503, f"stuck: worker {place} gives no sign of life for {now - row[BEAT]:.0f} s")
+    return GOOD
