@@ -1,0 +1,44 @@
+"""docs/serving.md says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from twofold.contract.endpoint import Endpoint, read_endpoint
+from twofold.serve.gateway.head import MAX_HEAD, MAX_HEADERS, MAX_TARGET
+from twofold.serve.gateway.intake import SPOOL
+from twofold.serve.gateway.limits import Limits
+from twofold.serve.hot import MAX_BODY
+from twofold.serve.settings import ServerSettings, read_server_settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+TABLE = dict(re.findall(r"^\| `((?:SAGEMAKER|TWOFOLD)_[A-Z_]+)` \| ([^|]+?) \|", PAGE, re.MULTILINE))
+
+
+def test_the_table_has_every_setting_of_the_server():
+    source = (Path(__file__).parents[2] / "src" / "serve" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"TWOFOLD_[A-Z_]+", source)) == {name for name in TABLE if name.startswith("TWOFOLD_")}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_default_of_the_table_changes_nothing(name):
+    default = TABLE[name].partition(" ")[0]
+    if default in {"cores", "measured"}:
+        return
+    assert read_endpoint({name: default}) == Endpoint()
+    assert read_server_settings({name: default}) == ServerSettings()
+
+
+def test_limits_are_those_of_the_code():
+    limits = Limits(folder=Path())
+    text = " ".join(PAGE.split())
+    for words in (
+        f"a head of at most {MAX_HEAD >> 10} KB with {MAX_HEADERS} headers",
+        f"an address of {MAX_TARGET >> 10} KB",
+        f"within {limits.head:g} s",
+        f"{limits.stall:g} s between two pieces",
+        f"closed after {limits.idle:g} s",
+        f"above {SPOOL >> 20} MB is kept in a file",
+        f"of up to {MAX_BODY >> 10} KB",
+    ):
+        assert words in text
