@@ -121,7 +121,7 @@ def rehearse(
         folder, lambda mark: choose(backend, mark, environ), port=port, region=region, settings=settings
     ) as context:
         if context.backend.stands_in:
-            log.warning("NO DOCKER: %s", context.backend.stands_in)
+            log.warning("NO CONTAINERS: %s", context.backend.stands_in)
         log.info("rehearsing on %s, state in %s", context.address, folder)
         click.echo(
             f"export AWS_ENDPOINT_URL={context.address} AWS_ACCESS_KEY_ID=rehearse AWS_SECRET_ACCESS_KEY=rehearse "

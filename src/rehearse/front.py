@@ -5,7 +5,9 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
+from flask import Flask
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Request, Response
 
@@ -47,7 +49,7 @@ class Front:
     """The WSGI application."""
 
     def __init__(self) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = DomainDispatcherApplication(_application)
         self.s3_changed = threading.Event()
         """Set by whatever may change a bucket or an object."""
         self.context: Context | None = None
@@ -59,7 +61,10 @@ class Front:
         if environ.get("PATH_INFO") == faults.PATH and self.context is not None:
             return faults.answer(self.context, Request(environ))(environ, start_response)
         if service in OF_MOTO:
-            found: Iterable[bytes] = self._moto(environ, start_response)
+            try:
+                found: Iterable[bytes] = self._moto(environ, start_response)
+            except NotImplementedError as error:
+                return _not_in_moto(environ, service, error)(environ, start_response)
             if service == "s3" and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
                 self.s3_changed.set()
             return found
@@ -81,6 +86,23 @@ class Front:
                 code="NotRehearsed",
             )
         )
+
+
+def _application(service: Any) -> Flask:  # noqa: ANN401 - moto's own literal of all its services
+    """Moto's application of a service; what it has not implemented comes out as the exception that it raises."""
+    application = create_backend_app(service)
+    application.config["PROPAGATE_EXCEPTIONS"] = True
+    return application
+
+
+def _not_in_moto(environ: dict[str, Any], service: str, error: NotImplementedError) -> Response:
+    """Refuse in the form that clients of the service read: JSON where the operation is named in a header, else XML."""
+    refused = ApiError(f"{service}: {error}. It is not rehearsed.", code="NotRehearsed")
+    if "HTTP_X_AMZ_TARGET" in environ:
+        return control.refusal(refused)
+    detail = f"<Code>{refused.code}</Code><Message>{escape(str(refused))}</Message>"
+    text = f"<ErrorResponse><Error>{detail}</Error></ErrorResponse>"
+    return Response(text, status=refused.status, content_type="text/xml")
 
 
 def _service(environ: dict[str, Any]) -> str:

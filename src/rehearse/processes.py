@@ -29,7 +29,7 @@ class ProcessBackend:
     """Runs commands of the virtual environment that this process runs in."""
 
     name = "process"
-    stands_in = "rehearse: no Docker engine: the installed package stands in for the image"
+    stands_in = "rehearse: no container: the installed package stands in for the image"
 
     def __init__(self, state: str, environ: Mapping[str, str]) -> None:
         self._mark = state

@@ -121,6 +121,9 @@ def test_operations_and_services_that_are_not_rehearsed_are_refused(shared):
     assert refused.value.response["Error"]["Code"] == "NotRehearsed"
     with pytest.raises(ClientError, match="service 'lambda' is not rehearsed"):
         shared.client("lambda").list_functions()
+    with pytest.raises(ClientError, match="simulate_principal_policy action has not been implemented") as refused:
+        shared.client("iam").simulate_principal_policy(PolicySourceArn=ROLE, ActionNames=["s3:GetObject"])
+    assert refused.value.response["Error"]["Code"] == "NotRehearsed"
     assert shared.client("sts").get_caller_identity()["Account"] == "123456789012"
 
 
