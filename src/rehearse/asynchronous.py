@@ -1,6 +1,7 @@
 """InvokeEndpointAsync: a request waits for a free container, its answer becomes an object, SNS tells of it."""
 
 import json
+import logging
 import time
 import uuid
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from .endpoint_run import EndpointRun
 from .objects import Location, locate, read, write
 from .serving import Answer
 from .store import Document
+
+log = logging.getLogger(__name__)
 
 PREFIX = "X-Amzn-SageMaker-"
 DEFAULT_TIMEOUT_S = 900
@@ -54,13 +57,21 @@ def accept(context: Context, run: EndpointRun, name: str, body: bytes, headers: 
         "deadline": time.monotonic() + int(headers.get(f"{PREFIX}RequestTTLSeconds", DEFAULT_TTL_S)),
         "received": _now(),
     }
-    run.pool.submit(_work, context, run, name, request)
+    run.pool.submit(_answer, context, run, name, request)
     return Response(
         json.dumps({"InferenceId": inference}),
         status=202,
         content_type="application/json",
         headers={f"{PREFIX}OutputLocation": str(result), f"{PREFIX}FailureLocation": str(failure)},
     )
+
+
+def _answer(context: Context, run: EndpointRun, name: str, request: Document) -> None:
+    """Do the work; nobody waits for what a thread of a pool raises, so it is logged."""
+    try:
+        _work(context, run, name, request)
+    except Exception:
+        log.exception("asynchronous invocation of endpoint %s", name)
 
 
 def _work(context: Context, run: EndpointRun, name: str, request: Document) -> None:

@@ -4,6 +4,7 @@ Creating -> InService <-> Updating (new fleets beside the old, healthy, switch, 
     +-> Failed                                                          -> Deleting
 """
 
+import logging
 import queue
 import random
 import threading
@@ -18,6 +19,8 @@ from .context import Cause, Context
 from .fleet import Fleet
 from .logs import put_metrics
 from .store import Document
+
+log = logging.getLogger(__name__)
 
 KIND = "Endpoint"
 DEFAULT_PARALLEL = 4
@@ -132,6 +135,9 @@ class EndpointRun:
             failure = self._wait(fleets)
         except TwofoldError as error:
             failure = str(error)
+        except Exception as error:
+            log.exception("endpoint %s", self._name)
+            failure = f"InternalServerError: {type(error).__name__}: {error}"
         if failure is not None:
             _close(fleets.values())
             # The old fleets serve on: that is the roll-back.

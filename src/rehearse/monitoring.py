@@ -40,15 +40,24 @@ class ScheduleRun:
         try:
             expression = _config(self._context, self._name)["ScheduleConfig"]["ScheduleExpression"]
             if expression == NOW:
-                execute(self._context, self._name, datetime.now(UTC))
+                self._execute(datetime.now(UTC))
                 return
             ticks = croniter(cron(expression), datetime.now(UTC), ret_type=datetime)
             moment = ticks.get_next()
             while not self._ended.wait(max(0.0, (moment - datetime.now(UTC)).total_seconds())):
-                execute(self._context, self._name, moment)
+                self._execute(moment)
                 moment = ticks.get_next()
         finally:
             self._context.ended(self)
+
+    def _execute(self, moment: datetime) -> None:
+        try:
+            execute(self._context, self._name, moment)
+        except ApiError as error:
+            # Its endpoint or its config is gone by now: the schedule says so, and tries again the next time.
+            self._context.store.update(
+                KIND, self._name, MonitoringScheduleStatus="Failed", FailureReason=str(error)[:1024]
+            )
 
 
 def create(context: Context, request: Document) -> Document:

@@ -92,7 +92,7 @@ def in_service(rehearsal, name):
 
 def test_two_on_one_state_do_not_run(shared):
     done = subprocess.run(
-        [sys.executable, "-m", "twofold.rehearse", "--port", "0", "--state", str(shared.state)],
+        [sys.executable, "-m", "twofold.rehearse", "--port", "0", "--backend", "process", "--state", str(shared.state)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -105,7 +105,7 @@ def test_two_on_one_state_do_not_run(shared):
 def test_a_taken_port_is_named(shared, tmp_path):
     port = shared.address.rpartition(":")[2]
     done = subprocess.run(
-        [sys.executable, "-m", "twofold.rehearse", "--port", port, "--state", str(tmp_path)],
+        [sys.executable, "-m", "twofold.rehearse", "--port", port, "--backend", "process", "--state", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,
