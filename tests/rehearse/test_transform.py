@@ -13,7 +13,7 @@ from .conftest import IMAGE, NUMBERS, ROLE, until
 # Answers each line with the number of its characters; as JSON Lines when that is asked for. Tells of itself on `who`.
 SERVER = f"""#!{sys.executable}
 import http.server, json, os, signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
