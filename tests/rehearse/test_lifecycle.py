@@ -168,6 +168,7 @@ def test_ninety_to_ten_is_measured_within_three_sigma(shared, make):
     assert [variant["CurrentWeight"] for variant in shown] == [90.0, 10.0]
 
 
+@pytest.mark.slow
 def test_deleting_again_and_again_leaves_nothing(shared, make):
     def left():
         threads = len(list(Path(f"/proc/{shared.process.pid}/task").iterdir()))

@@ -111,6 +111,7 @@ def test_a_grid_tries_everything(shared, tune):
         tune("Grid", {"ContinuousParameterRanges": [RATE]})
 
 
+@pytest.mark.slow
 def test_hyperband_stops_the_bad_ones_early(shared, tune):
     job = tune(
         "Hyperband",
