@@ -243,7 +243,9 @@ class Checkpoints:
 
 def _give_way() -> None:
     """Let this thread have what training leaves of the CPU: on Linux a thread has a priority of its own."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    # A sandbox may forbid it: then checkpoints take their share of the CPU as everybody does.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _reasons(error: CheckpointException) -> str:

@@ -238,3 +238,12 @@ def test_a_disk_that_is_full_for_one_rank_costs_that_checkpoint(jobs, tree, unbr
     assert re.search(r"ERROR .*no checkpoint at step 3, earlier ones stay: .*File too large.* \(rank 1\)", log), log
     assert "checkpoint at step 4: " in log
     assert same(load_file(paths.model / "weights.safetensors"), unbroken)
+
+
+def test_a_fault_while_a_checkpoint_is_written_ends_the_job_with_its_cause(make_tree, run_verb, classes):
+    """Its ranks leave while their threads still talk about the checkpoint."""
+    channels = {"training": {"a.csv": classes(43)}}
+    settings = {**RUN, "learning_rate": 1e30, "processes_per_host": 2}
+    run = run_verb("twofold.train", make_tree(channels, **settings), expect=1)
+    assert run.failure.startswith("user: train:loss is nan after step 6"), run.log
+    assert "checkpoint at step 5" in run.log
