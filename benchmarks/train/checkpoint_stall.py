@@ -1,6 +1,6 @@
 """How much a checkpoint of 500 MB delays the steps while it is written: asynchronous, waited for, and torch's own.
 
-    python benchmarks/train/checkpoint_stall.py [--threads 1] [--folder /tmp] [--saves 5]
+    python benchmarks/train/checkpoint_stall.py [--threads 1] [--rows 256] [--folder /tmp] [--saves 5]
 
 Prints a Markdown table; results are kept in `benchmarks/results/`, dated, with hardware, versions and command.
 """
@@ -25,19 +25,19 @@ from twofold.train.config import TrainingConfig
 from twofold.train.optim import build_optimizer
 from twofold.train.ranks import Ranks
 
-WIDTH, LAYERS, ROWS = 2888, 5, 512
-"""Weights and two moments of five layers are 500 MB; the rows make a step of about a second on a core or two."""
+WIDTH, LAYERS = 2888, 5
+"""Weights and two moments of five layers are 500 MB."""
 MOST_STEPS = 12
 
 
 class Training:
     """A model, an optimizer, and steps that are timed."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
         torch.manual_seed(0)
         self.module = nn.Sequential(*[nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS)])
         self.state = State(self.module, build_optimizer(self.module, TrainingConfig()), best={})
-        self.rows = torch.randn(ROWS, WIDTH)
+        self.rows = torch.randn(rows, WIDTH)
 
     def step(self, before_update: Callable[[], None] = lambda: None) -> None:
         """Take one step; `before_update` is what a checkpoint must wait for."""
@@ -121,12 +121,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=0, help="threads of a step; 0: one a core")
+    parser.add_argument("--rows", type=int, default=256, help="samples of a step, which settle how long it takes")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where checkpoints go")
     parser.add_argument("--saves", type=int, default=5, help="checkpoints of each way, of which the median counts")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     torch.set_num_threads(arguments.threads or len(os.sched_getaffinity(0)))
-    training = Training()
+    training = Training(arguments.rows)
     training.timed(2)
     size = sum(tensor.nbytes for tensor in training.state.tensors(first=True).values())
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
