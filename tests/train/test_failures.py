@@ -1,9 +1,13 @@
 """Faults that are really there, and the failure file that each one leaves."""
 
 import signal
+from pathlib import Path
 
 import pytest
+from twofold import errors
+from twofold.contract import causes
 from twofold.contract.job import read_training_job
+from twofold.errors import TwofoldError
 from twofold.train import program, reports
 from twofold.train.failures import Memory, settle
 from twofold.train.reports import Report
@@ -182,6 +186,15 @@ def test_output_data_that_cannot_be_written_costs_the_full_report_only(make_tree
     paths.output_data.write_text("a file where the folder should be")
     code, found = settled(paths, tmp_path, KILLED)
     assert (code, found) == (137, KILLED.message)
+
+
+def test_the_manual_has_every_class():
+    manual = (Path(__file__).parents[2] / "docs" / "failures.md").read_text(encoding="utf-8")
+    ours = {kind.cause for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TwofoldError)}
+    found = {cause.name for cause in vars(causes).values() if isinstance(cause, causes.Cause)}
+    # These two are an endpoint's and the base of others.
+    for name in (ours | found) - {"request", "user"}:
+        assert f"| `{name}` |" in manual
 
 
 @pytest.mark.procs
