@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import PlatformError
 
 CGROUP = Path("/sys/fs/cgroup")
+DEVICES = Path("/dev")
 MEMINFO = Path("/proc/meminfo")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - measured, never written here
 GPU_TIMEOUT = 60.0
@@ -121,6 +122,16 @@ def gpu_details(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> 
         return []
     rows = [line.split(", ") for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
     return [f"{', '.join(row[:2])}{f', driver {row[2]}' if len(row) > 2 else ''}" for row in rows]
+
+
+def gpu_here(devices: Path = DEVICES) -> bool:
+    """Whether the driver has given this container a GPU; quick, and asks no program."""
+    return any(entry.name[len("nvidia") :].isdecimal() for entry in devices.glob("nvidia*"))
+
+
+def threads_here() -> int:
+    """Count the threads of this process, native ones too."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 def _visible(devices: str | None, listed: int) -> int:

@@ -6,6 +6,7 @@ Source: https://github.com/aws/sagemaker-inference-toolkit, src/sagemaker_infere
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.endpoint import Endpoint
+from ..contract.machine import gpu_here, threads_here
 from ..errors import FormatError, NotAcceptable, UnsupportedMediaType
 from ..formats.table import media_type
 from .combiner import Combiner
@@ -37,7 +39,7 @@ class HandlerService:
     """
 
     def __init__(self, folder: Path, functions: UserFunctions, defaults: Defaults, endpoint: Endpoint) -> None:
-        """Load the model by the user's functions.
+        """Load the model by the user's functions, before workers are forked if it can be.
 
         Raises:
             Exception: one of them fails.
@@ -45,20 +47,49 @@ class HandlerService:
         self._folder, self._functions, self._defaults = str(folder), functions, defaults
         self._default_accept = endpoint.default_accept
         self._turn = threading.BoundedSemaphore(endpoint.handler_threads)
-        start = time.monotonic()
-        context = Context(self._folder)
-        if functions.pre_model_fn:
-            call(functions.pre_model_fn, (self._folder,), context)
-        self._model = call(functions.model_fn, (self._folder,), context) if functions.model_fn else defaults.load()
-        if functions.model_warmup_fn:
-            call(functions.model_warmup_fn, (self._folder, self._model), context)
         self._batch = None
         if functions.batch_predict_fn:
-            batch_predict = functions.batch_predict_fn
+            batch_predict, context = functions.batch_predict_fn, Context(self._folder)
             self._batch = Combiner(
                 lambda inputs: call(batch_predict, (inputs, self._model), context), endpoint.handler_batch
             )
-        log.info("Model of %s from %s in %.2f s", functions.file, folder, time.monotonic() - start)
+        self._loading = threading.Lock()
+        self._process = 0
+        """Where the model was loaded; 0 where it has to be loaded by whoever first answers."""
+        self._forks = True
+        """Whether the model can be used by processes that were forked after it was loaded."""
+        self._model: Any = None
+        if gpu_here():
+            log.info("There is a GPU, whose context no fork takes along: each worker loads the model by itself")
+            return
+        before = threads_here()
+        self._load()
+        left = threads_here() - before
+        if left > 0:
+            log.warning(
+                "The model has left %d threads running, which no fork takes along: each worker loads it again by "
+                "itself. With one thread it would be loaded once, and its memory shared.",
+                left,
+            )
+            self._forks = False
+
+    def _load(self) -> None:
+        start, functions, context = time.monotonic(), self._functions, Context(self._folder)
+        if functions.pre_model_fn:
+            call(functions.pre_model_fn, (self._folder,), context)
+        model = call(functions.model_fn, (self._folder,), context) if functions.model_fn else self._defaults.load()
+        if functions.model_warmup_fn:
+            call(functions.model_warmup_fn, (self._folder, model), context)
+        self._model, self._process = model, os.getpid()
+        log.info("Model of %s from %s in %.2f s", functions.file, self._folder, time.monotonic() - start)
+
+    def _ensure_loaded(self) -> None:
+        """Load the model in this process, if it is not there or did not come through the fork whole."""
+        if self._process == os.getpid() or (self._process and self._forks):
+            return
+        with self._loading:
+            if self._process != os.getpid():
+                self._load()
 
     def answer(self, invocation: Invocation) -> Reply:
         """Answer a request.
@@ -67,6 +98,7 @@ class HandlerService:
             TwofoldError: a default cannot read the request or write its answer.
             Exception: whatever the user's functions raise, but for errors of the toolkit, which become replies.
         """
+        self._ensure_loaded()
         context = Context(self._folder, invocation)
         accept = invocation.accept
         if not accept or accept == "*/*":

@@ -1,5 +1,6 @@
 import os
 import stat
+import threading
 
 import pytest
 from twofold.contract import machine
@@ -153,3 +154,19 @@ def test_private_memory_is_what_only_this_process_has():
     assert 40e6 < machine.private_memory(os.getpid()) - before < 80e6
     assert held
     assert machine.private_memory(1 << 30) == 0
+
+
+def test_a_gpu_is_a_device_of_the_driver(tmp_path):
+    (tmp_path / "nvidiactl").touch()
+    assert not machine.gpu_here(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert machine.gpu_here(tmp_path)
+
+
+def test_threads_are_counted():
+    before, end = machine.threads_here(), threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    assert machine.threads_here() == before + 1
+    end.set()
+    thread.join()

@@ -1,14 +1,17 @@
 """Models behind a server that runs for real: engines and users' scripts."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 from twofold.contract.endpoint import Endpoint
+from twofold.serve import handlers
 from twofold.serve.engine import EngineSettings
 from twofold.serve.handlers import HandlerService
+from twofold.serve.invocation import Invocation
 from twofold.serve.rows_service import RowsService
 from twofold.serve.services import open_service
 
@@ -95,3 +98,30 @@ def test_workers_of_a_verified_program_have_no_torch_in_memory(serving, program,
         assert "libtorch" not in maps
     assert "by ONNX Runtime" in server.log
     assert server.stop() == 0
+
+
+THREADS = """
+import concurrent.futures, os
+def model_fn(model_dir):
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+    list(pool.map(str, range(8)))
+    return pool
+def transform_fn(model, data, content_type, accept):
+    return str(model.submit(len, data).result(20))
+"""
+
+
+def test_a_model_with_threads_is_loaded_again_in_each_worker(serving, tmp_path):
+    server = serving(script_in(tmp_path, THREADS), SAGEMAKER_MODEL_SERVER_WORKERS="2").ready()
+    assert server.ask("POST", "/invocations", b"four", {"Content-Type": "text/plain"})[::2] == (200, b"4")
+    assert "threads running, which no fork takes along" in server.log
+    assert server.stop() == 0
+
+
+def test_beside_a_gpu_each_worker_loads_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(handlers, "gpu_here", lambda: True)
+    script_in(tmp_path, SCRIPT)
+    service = open_service(tmp_path / "model", Endpoint(), EngineSettings())
+    assert service._model is None
+    assert service.answer(Invocation(b"1", "application/json")).body == b"1"
+    assert service._model == {"pid": os.getpid()}
