@@ -1,6 +1,6 @@
 """Both engines on the same artifacts: CPU seconds of one call, by batch size, and how far their answers differ.
 
-    python benchmarks/engines.py MODEL_BASE...        each a folder with `model/` in it, an artifact with an ONNX program
+    python benchmarks/engines.py MODEL_BASE...      each a folder with `model/` in it, an artifact with an ONNX program
 
 Seconds of CPU, least of many calls, so that other programs on the machine count little; prints a Markdown table.
 """
@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-
 from twofold.serve.engine import EngineSettings
 from twofold.serve.model import Model, load
 
