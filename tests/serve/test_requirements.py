@@ -1,6 +1,7 @@
 import atexit
 import base64
 import hashlib
+import os
 import sys
 import zipfile
 
@@ -17,7 +18,9 @@ def code(tmp_path, monkeypatch):
     monkeypatch.setattr(atexit, "register", lambda *_: None)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    for name in ("PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "code"
     folder.mkdir()
     return folder
