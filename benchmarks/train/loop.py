@@ -44,15 +44,15 @@ class Case:
 
 CASES = {
     "mlp": Case(
-        "mlp", {"hidden": [256, 256]}, {"features": 64, "hidden": [256, 256], "outputs": 10}, (64,), 32_000, 64, 5
+        "mlp", {"hidden": [256, 256]}, {"features": 64, "hidden": [256, 256], "outputs": 10}, (64,), 12_800, 64, 5
     ),
     "mlp-wide": Case(
         *("mlp", {"hidden": [1024, 1024]}, {"features": 256, "hidden": [1024, 1024], "outputs": 10}),
-        *((256,), 16_000, 256, 5),
+        *((256,), 12_800, 256, 4),
     ),
     "resnet": Case(
         *("resnet", {"filters": 16}, {"height": 32, "width": 32, "outputs": 10, "filters": 16}),
-        *((3, 32, 32), 1_280, 64, 4),
+        *((3, 32, 32), 640, 64, 4),
     ),
 }
 

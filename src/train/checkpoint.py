@@ -252,15 +252,17 @@ def _reasons(error: CheckpointException) -> str:
     return "; ".join(f"{cause} (rank {rank})" for rank, (cause, _) in sorted(error.failures.items()))
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
+def seed_step(seed: int, step: int, rank: int, *, everywhere: bool = True) -> None:
     """Seed the random numbers of one step of one rank, so that a resumed run draws what an unbroken one does.
 
-    Models of the user's own may draw from Python and NumPy too.
+    Models of the user's own may draw from Python and NumPy too; `everywhere` is for them.
     """
     number = (seed * 1_000_003 + step * 8_191 + rank) % 2**63
     # Not torch.manual_seed: where CUDA is not in use it keeps a note with the whole stack for later, 0.3 ms every time.
     torch.default_generator.manual_seed(number)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed(number)
+    if not everywhere:
+        return
     random.seed(number)
     np.random.seed(number % 2**32)  # noqa: NPY002 - it is the global state that others draw from

@@ -1,7 +1,7 @@
 """Records of a run in output data, one JSON object a line, which a resumed run goes on with.
 
 metrics.jsonl    one record an epoch: its metrics
-steps.jsonl      about 200 a run: the loss of one batch, speed, share of time waited for data
+steps.jsonl      up to 200 a run: the loss of one batch, speed, share of time waited for data
 """
 
 import json

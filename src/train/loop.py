@@ -9,7 +9,7 @@ import torch
 from ..errors import UserError
 from .checkpoint import Checkpoints, Progress, seed_step
 from .checkpoint_state import State
-from .config import TrainingConfig
+from .config import MODELS, TrainingConfig
 from .heartbeat import Heartbeat
 from .interrupt import Interrupt
 from .ledger import Ledger
@@ -135,7 +135,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Sums:
         config, optimizer = self.config, self.state.optimizer
-        seed_step(config.seed, self.progress.step, self.replica.mesh.data_rank)
+        seed_step(config.seed, self.progress.step, self.replica.mesh.data_rank, everywhere=config.model not in MODELS)
         set_learning_rate(optimizer, learning_rate(self.progress.step, config, int(self._total_steps)))
         optimizer.zero_grad()
         sums = self.replica.accumulate(batch, self.task, self._scaler)

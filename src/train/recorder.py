@@ -1,6 +1,6 @@
 """What a run says of itself while it runs: lines in the log, records in output data, TensorBoard, a bar.
 
-    batches ── each step ──┬── about 200 times a run    steps.jsonl, TensorBoard
+    batches ── each step ──┬── up to 200 times a run    steps.jsonl, TensorBoard
                            ├── once a minute            a line in the log
                            └── on a terminal            the bar
     metrics ── each epoch ─┴──────────────────────────  a line in the log, metrics.jsonl, TensorBoard
@@ -29,7 +29,9 @@ from .samples import Batch
 log = logging.getLogger("twofold.train.metrics")
 
 RECORDS = 200
-"""Records of single steps in a whole run, about."""
+"""Records of single steps in a whole run, at most."""
+RECORD_EVERY_S = 0.25
+"""Shortest time between two of them: one takes as long as a small step."""
 LINE_EVERY_S = 60.0
 """Time between lines of the log while an epoch runs."""
 
@@ -50,6 +52,7 @@ class Recorder:
         self._total, self._began_at = total, step
         self._every = max(total // RECORDS, 1)
         self._began = self._last_line = time.monotonic()
+        self._last_record = -math.inf
         self._mark()
         if self._ranks.is_first:
             history.start(self._folder, step)
@@ -85,23 +88,25 @@ class Recorder:
             self._bar.show(step, self._total, epoch)
         now = time.monotonic()
         line = now >= self._last_line + LINE_EVERY_S
-        if (step % self._every and not line) or not sums.count:
+        record = step % self._every == 0 and now >= self._last_record + RECORD_EVERY_S
+        if not (record or line) or not sums.count:
             return
         loss = float(sums.loss) / sums.count
         if not math.isfinite(loss):
             return  # the end of the epoch says what to do about it
         seconds = max(now - self._marked, 1e-9)
-        record = {
+        values = {
             RUNNING_LOSS: loss,
             SPEED: self._samples / seconds,
             DATA_WAIT: self._waited / seconds,
         }
-        if step % self._every == 0:
-            history.append(self._folder, history.STEPS, {"step": step, **_rounded(record)})
-            self._board.add(record, step)
+        if record:
+            self._last_record = now
+            history.append(self._folder, history.STEPS, {"step": step, **_rounded(values)})
+            self._board.add(values, step)
         if line:
             self._last_line = now
-            log.info("epoch=%d step=%d/%d %s", epoch, step, self._total, metric_line(record | self._left(step)))
+            log.info("epoch=%d step=%d/%d %s", epoch, step, self._total, metric_line(values | self._left(step)))
         self._mark()
 
     def close_epoch(

@@ -74,12 +74,20 @@ def test_a_long_epoch_says_how_it_goes_once_a_minute(tmp_path, clock, caplog):
     assert " seconds_left=399940" in caplog.messages[0]
 
 
-def test_a_long_run_has_about_two_hundred_records(tmp_path, clock):
+def test_a_long_run_has_two_hundred_records(tmp_path, clock):
     recorder = Recorder(Ranks(), tmp_path, tmp_path / "tensorboard")
     recorder.start(0, 1000)
-    run_epoch(recorder, clock, 1000, wait=0.0, work=0.01)
+    run_epoch(recorder, clock, 1000, wait=0.0, work=0.1)
     recorder.close()
     assert [record["step"] for record in records(tmp_path, "steps.jsonl")] == list(range(5, 1001, 5))
+
+
+def test_a_short_run_has_four_records_a_second(tmp_path, clock):
+    recorder = Recorder(Ranks(), tmp_path, tmp_path / "tensorboard")
+    recorder.start(0, 1000)
+    run_epoch(recorder, clock, 1000, wait=0.0, work=0.001)
+    recorder.close()
+    assert [record["step"] for record in records(tmp_path, "steps.jsonl")] == pytest.approx([5, 255, 505, 755], abs=5)
 
 
 def test_a_resumed_run_goes_on(tmp_path, clock, caplog):
