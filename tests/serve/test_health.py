@@ -34,7 +34,8 @@ def test_what_is_wrong_is_named(board, seat, field, value, reason):
     assert found.reason.startswith(reason)
 
 
-def test_another_worker_that_stops_or_is_gone_does_not_matter(board):
+def test_another_that_stops_or_is_gone_and_an_own_beat_before_a_freeze_do_not_matter(board):
     board.rows[1][STATE] = STOPPING
     board.rows[2][BEAT] = 0
+    board.rows[0][BEAT] = NOW - 1000
     assert health(board, 0, NOW, 60).status == 200
