@@ -1,9 +1,9 @@
 """Write the model that all servers get: an MLP 64-256-256-10 with random weights, and rows with their answers.
 
-    python benchmarks/serve/artifact.py FOLDER
+    python benchmarks/serve/artifact.py FOLDER [--onnx]
 
 FOLDER/model is an artifact for `serve`; FOLDER/weights.pt holds the same weights for the peers; FOLDER/rows.npz holds
-`rows` and `answers` for the load.
+`rows` and `answers` for the load. With --onnx the artifact carries a verified ONNX program, as `train` writes it.
 """
 
 import sys
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, write_manifest
+from twofold.contract.artifact import PROGRAM, WEIGHTS, Architecture, Manifest, Signature, write_manifest
 from twofold.models.table import build
+from twofold.train.onnx_export import export
 
 ROWS = 512
 ARGUMENTS = {"features": 64, "outputs": 10, "hidden": [256, 256]}
@@ -38,6 +39,10 @@ def main() -> None:
     with torch.inference_mode():
         answers = module(torch.from_numpy(rows)).softmax(1).numpy()
     np.savez(folder / "rows.npz", rows=rows, answers=answers)
+    if "--onnx" in sys.argv[2:]:
+        program, entry = export(model, torch.from_numpy(rows))
+        (model / PROGRAM).write_bytes(program)
+        write_manifest(model, manifest.model_copy(update={"onnx": entry}))
     torch.save(module.state_dict(), folder / "weights.pt")
 
 
