@@ -17,8 +17,8 @@ _SLOW_SECONDS = 0.1
 _MOST_ROWS = 4096
 _TRIAL_SECONDS = 1.0
 """Time for all trials; the last one may go beyond it."""
-_GAIN = 1.05
-"""Twice the rows must bring at least this much more rows a second."""
+_ENOUGH = 1.1
+"""A row may take this much longer than in the best batch tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Pace:
 def measure(
     run: Callable[[NDArray[np.float32]], NDArray[Any]], row_shape: tuple[int, ...], rows: int | None = None
 ) -> Pace:
-    """Time a model on rows of zeros, doubling their number as long as that pays.
+    """Time a model on rows of zeros, doubling their number as long as a pass is short.
 
     Args:
         run: the model, warmed.
@@ -50,19 +50,28 @@ def measure(
         rows: most rows of a pass, if that is set already.
     """
     end = time.perf_counter() + _TRIAL_SECONDS
-    single = min(_seconds(run, row_shape, 1) for _ in range(3))
+    single = min(_seconds(run, row_shape, 1) for _ in range(5))
     inline = single <= INLINE_SECONDS
     if rows is not None:
         seconds = _seconds(run, row_shape, rows)
         return _pace(single, rows, seconds, inline=inline and seconds <= 2 * INLINE_SECONDS)
     bound = INLINE_SECONDS if inline else max(_SLOW_SECONDS, single)
-    best, per_row = 1, single
-    while best < _MOST_ROWS and time.perf_counter() + 2 * best * per_row < end:
-        seconds = min(_seconds(run, row_shape, 2 * best) for _ in range(2 if inline else 1))
-        if seconds > bound or seconds * _GAIN > 2 * best * per_row:
+    tried = {1: single}
+    size = 2
+    while size <= _MOST_ROWS and time.perf_counter() + size * min(_per_row(tried)) < end:
+        seconds = min(_seconds(run, row_shape, size) for _ in range(3 if inline else 1))
+        if seconds > bound:
             break
-        best, per_row = 2 * best, seconds / (2 * best)
-    return _pace(single, best, best * per_row, inline=inline)
+        tried[size] = seconds
+        size *= 2
+    # The smallest of those that are about as good as the best: on a busy machine a single trial says little.
+    enough = _ENOUGH * min(_per_row(tried))
+    best = min(size for size, seconds in tried.items() if seconds / size <= enough)
+    return _pace(single, best, tried[best], inline=inline)
+
+
+def _per_row(tried: dict[int, float]) -> list[float]:
+    return [seconds / size for size, seconds in tried.items()]
 
 
 def _pace(single: float, rows: int, seconds: float, *, inline: bool) -> Pace:

@@ -173,7 +173,6 @@ def test_a_body_of_25_megabytes_is_taken_and_of_26_refused(numbers):
 def test_errors_are_json_whatever_the_path_or_method(server):
     for method, path, code in (
         ("GET", "/models", 404),
-        ("GET", "/execution-parameters", 404),
         ("POST", "/v1/chat/completions", 404),
         ("GET", "/invocations", 405),
     ):
