@@ -6,8 +6,10 @@ FOLDER is what artifact.py wrote; PYTHON is the interpreter of the peer's own en
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -34,7 +36,9 @@ def start(name: str, python: str, folder: Path, port: int) -> subprocess.Popen[b
         command = [python, "-m", "twofold.serve"]
     else:
         command = [python, str(HERE / "peers.py"), name, str(port), str(folder / "weights.pt")]
-    server = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     for _ in range(600):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2) as answer:
@@ -76,6 +80,9 @@ def main() -> None:
             finally:
                 server.terminate()
                 server.wait(40)
+                # Some leave workers behind, which would be measured with whoever comes next.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(server.pid, signal.SIGKILL)
     print("| body | clients |", " | ".join(f"{name}, requests/s (p50, p99 ms)" for name in servers), "|")
     print("|---|--:|", "--:|" * len(servers), sep="")
     for kind in ("json", "npy"):
