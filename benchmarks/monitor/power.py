@@ -1,20 +1,14 @@
 """How much drift `monitor run` finds, and how often it cries wolf, on seeded windows.
 
-    python benchmarks/monitor/power.py [--windows 1000] [--peers PYTHON]
+    python benchmarks/monitor/power.py [--windows 1000]
 
 Without drift: windows in which any feature is reported, of 1,000 for each size and method. With drift: the first of 20
-features is shifted by so many standard deviations; windows in which it is reported. With --peers, a Python that has
-evidently installed judges the same windows by its default tests.
+features is shifted by so many standard deviations; windows in which it is reported.
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import windows
@@ -36,8 +30,6 @@ def main() -> None:
     """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", type=int, default=1000)
-    parser.add_argument("--peers", help="a Python with evidently")
-    parser.add_argument("--peer-windows", type=int, default=100)
     arguments = parser.parse_args()
     baseline = windows.baseline_of(np.random.default_rng(0), BASELINE, FEATURES)
     started = time.perf_counter()
@@ -54,28 +46,6 @@ def main() -> None:
             cells = [f"{100 * right / number:.0f}%" for _, right in found.values()]
             print(f"| {size:,} | {shift} | {' | '.join(cells)} |", flush=True)
     print(f"\n{time.perf_counter() - started:.0f} s")
-    if arguments.peers:
-        _peers(arguments.peers, arguments.peer_windows)
-
-
-def _peers(python: str, number: int) -> None:
-    """Let evidently judge windows that are handed over as files."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        plan = []
-        _write(folder / "baseline.json", windows.rows(np.random.default_rng(0), BASELINE, FEATURES))
-        for size in SIZES:
-            for shift in (0.0, 0.2, 0.5):
-                for at, block in enumerate(drawn(1 if shift == 0 else 2, number, size, shift)):
-                    name = f"{size}-{shift}-{at}.json"
-                    _write(folder / name, block)
-                    plan.append([name, size, shift])
-        (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        subprocess.run([python, Path(__file__).with_name("peer_evidently.py"), folder], check=True, stdout=sys.stdout)
-
-
-def _write(path: Path, block: Block) -> None:
-    path.write_text(json.dumps({name: column.tolist() for name, column in block.items()}), encoding="utf-8")
 
 
 if __name__ == "__main__":
