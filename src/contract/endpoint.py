@@ -22,6 +22,7 @@ BATCH_PAYLOAD_MB = 100
 REALTIME_TIMEOUT = 60
 BATCH_TIMEOUT = 3600
 STARTUP_TIMEOUT = 600
+SESSIONS_LIFETIME = 1200
 DEFAULT_HANDLER_THREADS = 1
 DEFAULT_HANDLER_BATCH = 32
 
@@ -67,6 +68,12 @@ class Endpoint:
     """Calls of a user's functions at once in each worker; the toolkit makes one (`TWOFOLD_HANDLER_THREADS`)."""
     handler_batch: int = DEFAULT_HANDLER_BATCH
     """Most inputs of one call of a user's `batch_predict_fn` (`TWOFOLD_HANDLER_BATCH`)."""
+    stateful_sessions: bool = False
+    """Whether clients can open sessions (`SAGEMAKER_ENABLE_STATEFUL_SESSIONS`)."""
+    sessions_lifetime: int = SESSIONS_LIFETIME
+    """Seconds after which a session ends (`SAGEMAKER_SESSIONS_EXPIRATION`)."""
+    sessions_path: str | None = None
+    """Folder in which sessions are kept; None leaves it to the server (`SAGEMAKER_SESSIONS_PATH`)."""
     region: str | None = None
     """AWS region (`AWS_REGION`, `SAGEMAKER_REGION`, `AWS_DEFAULT_REGION`)."""
     log_level: int = DEFAULT_LEVEL
@@ -101,6 +108,9 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
         submit_directory=environ.get("SAGEMAKER_SUBMIT_DIRECTORY") or None,
         handler_threads=_number(environ, "TWOFOLD_HANDLER_THREADS", low=1) or DEFAULT_HANDLER_THREADS,
         handler_batch=_number(environ, "TWOFOLD_HANDLER_BATCH", low=1) or DEFAULT_HANDLER_BATCH,
+        stateful_sessions=_flag(environ, "SAGEMAKER_ENABLE_STATEFUL_SESSIONS"),
+        sessions_lifetime=_number(environ, "SAGEMAKER_SESSIONS_EXPIRATION", low=1) or SESSIONS_LIFETIME,
+        sessions_path=environ.get("SAGEMAKER_SESSIONS_PATH") or None,
         region=environ.get("AWS_REGION")
         or environ.get("SAGEMAKER_REGION")
         or environ.get("AWS_DEFAULT_REGION")

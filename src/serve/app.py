@@ -3,15 +3,20 @@
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
 
+import tempfile
+from pathlib import Path
+
 from flask import Flask, Response, request
 
 from ..contract.endpoint import Endpoint
 from ..contract.machine import cpus
+from ..contract.paths import scratch
 from .body import read_body
 from .chat import PATH as CHAT_PATH
 from .chat import ChatService
 from .invocation import Invocation, Service
 from .replies import answer_errors
+from .sessions import Sessions, SessionService
 from .transforms import PATH as TRANSFORMS_PATH
 from .transforms import parameters
 
@@ -21,10 +26,11 @@ CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 def create_app(service: Service, endpoint: Endpoint) -> Flask:
     """Put a loaded model behind HTTP."""
     app = bare_app()
+    in_sessions = SessionService(service, _sessions(endpoint))
 
     @app.post("/invocations")
     def invocations() -> Response:
-        return respond(service, read_invocation(endpoint))
+        return respond(in_sessions, read_invocation(endpoint))
 
     @app.get(TRANSFORMS_PATH)
     def execution_parameters() -> dict[str, int | str]:
@@ -38,6 +44,14 @@ def create_app(service: Service, endpoint: Endpoint) -> Flask:
             return respond(chat, read_invocation(endpoint))
 
     return app
+
+
+def _sessions(endpoint: Endpoint) -> Sessions | None:
+    if not endpoint.stateful_sessions:
+        return None
+    # Not in /dev/shm, as AWS's own containers: it may be missing, and is small.
+    folder = Path(endpoint.sessions_path) if endpoint.sessions_path else Path(tempfile.mkdtemp(dir=scratch()))
+    return Sessions(folder, endpoint.sessions_lifetime)
 
 
 def bare_app() -> Flask:

@@ -43,6 +43,8 @@ class Context:
         headers = dict(invocation.headers) if invocation else {}
         self.system_properties: dict[str, Any] = {"model_dir": model_dir, "gpu_id": None, "batch_size": 1}
         self.request_processor = [RequestProcessor(headers)]
+        self.session_dir: str | None = str(invocation.session) if invocation and invocation.session else None
+        """Folder for what is kept of the client's session; None outside of one."""
         self._id = self.get_request_header(0, "X-Amzn-SageMaker-Inference-Id") or uuid.uuid4().hex
 
     def get_request_id(self, idx: int = 0) -> str:  # noqa: ARG002 - the interface has it

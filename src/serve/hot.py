@@ -13,6 +13,7 @@ from .gateway.reply import full, refusal
 from .replies import told
 from .rows_service import ServedModel
 from .runner import Runner
+from .sessions import SESSION_HEADER
 
 MAX_BODY = 64 << 10
 """Bytes; decoding more would hold up the other connections, so a thread does it."""
@@ -29,6 +30,7 @@ QUICK = frozenset(
 )
 """Types that are decoded about as fast as they are read, and to no more than a few times their size."""
 
+_SESSION = SESSION_HEADER.lower()
 PATH = "/invocations"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -52,6 +54,7 @@ class HotRoute:
             and head.method == "POST"
             and 0 < len(request.body) <= MAX_BODY
             and media_type(head.content_type) in QUICK
+            and not any(name == _SESSION for name, _ in head.headers)
         )
 
     def take(self, exchange: Exchange, head: Head) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import orjson
@@ -18,6 +19,13 @@ class Invocation:
     """The header as it came; empty if there was none."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """All headers, by their names as they came."""
+    session: Path | None = None
+    """Folder of the session that it is part of."""
+
+    def header(self, name: str) -> str:
+        """Return one header, whatever its case; empty without it."""
+        folded = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == folded), "")
 
 
 @dataclass(frozen=True, slots=True)
