@@ -21,7 +21,7 @@ def table(first_column: str) -> dict[str, list[str]]:
     """Rows of the table whose first column has this heading, by the word in backquotes that each begins with."""
     lines = README.split(f"| {first_column} |", 1)[1].splitlines()[2:]
     rows = [line.strip("|").split("|") for line in lines[: next(i for i, line in enumerate(lines) if not line)]]
-    return {row[0].strip().strip("`"): [cell.strip() for cell in row[1:]] for row in rows}
+    return {row[0].strip().split("`")[1]: [cell.strip() for cell in row[1:]] for row in rows}
 
 
 def test_every_command_block_says_who_runs_it() -> None:

@@ -318,7 +318,7 @@ def test_of_many_images_in_folders_only_some_are_decoded_before_training(make_tr
     monkeypatch.setattr(survey, "_IMAGES_LOOKED_AT", 50)
     decoded = []
     decode = images.decode
-    monkeypatch.setattr(images, "decode", lambda data: decoded.append(1) or decode(data))
+    monkeypatch.setattr(images, "decode", lambda *given: decoded.append(1) or decode(*given))
     trained = train_here(make_tree({"training": digits[0]}, **TINY_RESNET, max_steps=1, class_weights="balanced"))
     assert len(decoded) < 50 + 2 * 8 * 32, "of 600"
     assert trained.manifest.classes == [f"d{digit}" for digit in range(10)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from twofold.contract.job import read_training_job
 from twofold.errors import ConfigError, DataError
-from twofold.stream import tables
+from twofold.stream import rows
 from twofold.stream.catalog import Host, open_dataset
 from twofold.train.channels import open_training
 from twofold.train.config import TrainingConfig
@@ -47,7 +47,7 @@ def test_csv_files_follow_one_another_by_name(channel):
 
 
 def test_a_file_longer_than_a_block_keeps_its_rows_and_line_numbers(channel, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 16)
+    monkeypatch.setattr(rows, "_BLOCK_BYTES", 16)
     lines = [f"{n},{n + 1}\n" for n in range(50)]
     assert everything(channel({"a.csv": "".join(lines).encode()})) == [[n, n + 1] for n in range(50)]
     with pytest.raises(DataError, match=r"file a.csv: line 41, column 2 is 'x'"):
@@ -55,7 +55,7 @@ def test_a_file_longer_than_a_block_keeps_its_rows_and_line_numbers(channel, mon
 
 
 def test_a_later_block_may_not_have_another_width(channel, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 16)
+    monkeypatch.setattr(rows, "_BLOCK_BYTES", 16)
     with pytest.raises(DataError, match="line 31 has 3 values, expected 2"):
         channel({"a.csv": b"1,2\n" * 30 + b"1,2,3\n"})
 
@@ -119,8 +119,8 @@ def npy_bytes(array):
         ({"a.csv": b"1,2\n3,nan\n"}, "line 2, column 2 is 'nan', expected a finite number"),
         ({"a.csv": b"1,2\n3\n"}, "line 2 has 1 value, expected 2"),
         ({"a.csv": b"1\n2\n"}, "'training' has the fields label,.*Expected a label and at least one field of features"),
-        ({"a.csv": b"\n", "b.csv": b""}, r"no record in its files \(2, such as a.csv\)"),
-        ({"a.csv": b"", "b.csv": b""}, r"no record in its files \(2, such as a.csv\)"),
+        ({"a.csv": b"\n", "b.csv": b""}, r"no record in its files, such as a.csv"),
+        ({"a.csv": b"", "b.csv": b""}, r"no record in its files, such as a.csv"),
         (
             {"a.csv": b"1,2\n", "b.csv": b"1,2,3\n"},
             r"file b.csv has label \[\], features \[2\], file a.csv has label \[\], features \[1\]",
