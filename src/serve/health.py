@@ -34,12 +34,15 @@ def health(board: Board, seat: int, now: float, patience: float) -> Health:
     if board.rows[seat][STATE] == STOPPING:
         return Health(503, "stopping: SIGTERM has come, requests in flight are being answered")
     for place, row in enumerate(board.rows):
-        if row[STATE] != SERVING:
+        # Each number is read once: its worker, or the master after its death, may set it to 0 at any time. A beat of 0
+        # is that of a worker that has just begun, or is no more.
+        state, busy_since, beat = row[STATE], row[BUSY_SINCE], row[BEAT]
+        if state != SERVING:
             continue
-        if row[BUSY_SINCE] and now - row[BUSY_SINCE] > patience:
-            seconds = f"{now - row[BUSY_SINCE]:.0f} s, expected at most {patience:g}"
+        if busy_since and now - busy_since > patience:
+            seconds = f"{now - busy_since:.0f} s, expected at most {patience:g}"
             return Health(503, f"stuck: the model of worker {place} has been computing for {seconds}")
         # Who is asked is alive: a container that was frozen between two requests has old beats.
-        if place != seat and now - row[BEAT] > patience:
-            return Health(503, f"stuck: worker {place} gives no sign of life for {now - row[BEAT]:.0f} s")
+        if place != seat and beat and now - beat > patience:
+            return Health(503, f"stuck: worker {place} gives no sign of life for {now - beat:.0f} s")
     return GOOD

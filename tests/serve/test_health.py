@@ -39,3 +39,8 @@ def test_another_that_stops_or_is_gone_and_an_own_beat_before_a_freeze_do_not_ma
     board.rows[2][BEAT] = 0
     board.rows[0][BEAT] = NOW - 1000
     assert health(board, 0, NOW, 60).status == 200
+
+
+def test_a_worker_that_takes_the_place_of_a_dead_one_has_not_been_silent_for_ever(board):
+    board.rows[1][BEAT] = 0
+    assert health(board, 0, NOW, 60).status == 200
