@@ -174,6 +174,7 @@ GPT = {"model": "gpt", "context": 8, "width": 16, "heads": 2, "layers": 2, "batc
 GPT |= {"max_steps": 8, "learning_rate": 0.01}
 
 
+@pytest.mark.slow
 def test_saved_in_shards_it_goes_on_in_any_others(jobs, make_tree):
     """FSDP2 cuts weights and moments by their first dimension, tensor parallelism by heads, and the mesh by both."""
 

@@ -96,7 +96,9 @@ def test_pipe_mode_of_two_hosts_with_unequal_parts(make_tree, start_verb, platfo
     assert len(runs[0].history) == RUN["epochs"]
 
 
-@pytest.mark.parametrize("second", [70, 1, 0])
+@pytest.mark.parametrize(
+    "second", [pytest.param(70, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 0]
+)
 def test_hosts_with_parts_of_their_own(make_tree, start_verb, classes, second, meeting):
     """ShardedByS3Key: parts of unequal size, of one sample, and none at all."""
     rows = classes(100)
@@ -123,6 +125,7 @@ def test_a_host_whose_instance_group_has_no_channel(make_tree, start_verb, class
     assert "60 samples" in runs[0].log
 
 
+@pytest.mark.slow
 def test_every_format_of_one_table_learns_the_same(make_tree, run_verb, classes):
     """Same samples in the same order: not one loss may differ."""
     rows = np.asarray(classes(60), dtype=np.float32)
