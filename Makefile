@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Where the CPU build of torch comes from; its version is in docker/locks/torch.txt.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# More arguments for pytest, e.g. `make test PYTEST='-k digits'`.
+PYTEST ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -20,10 +22,10 @@ demo-image: $(READY) ## The same through `docker run` (after `make image`)
 	@PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/python examples/digits/demo.py --image twofold:cpu
 
 test: $(READY) ## Run all tests that need no Docker
-	$(BIN)/pytest -m "not image and not slow"
+	$(BIN)/pytest -m "not image and not slow" $(PYTEST)
 
 test-slow: $(READY) ## Run the tests that take minutes: many kills, parity of parallelisms, fuzzing
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(PYTEST)
 
 lint: $(READY) ## Check style: Python, Dockerfile, shell
 	$(BIN)/ruff check .
@@ -38,7 +40,7 @@ image: ## Build twofold:cpu (twofold:cuda with `docker/build cuda`)
 	docker/build cpu
 
 test-image: $(READY) ## Test the built image: docker run, two hosts, AWS's SDKs in local mode
-	PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/pytest -m image tests/image
+	PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/pytest -m image tests/image $(PYTEST)
 
 bench: $(READY) ## Measure, and print what goes to benchmarks/results/
 	$(BIN)/python benchmarks/startup.py
