@@ -17,7 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from twofold.contract.paths import Paths
+
+# A slow machine is no failure: `timeout` of pytest bounds each test.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _OF_THE_PLATFORM = ("SM_", "SAGEMAKER_", "TWOFOLD_", "TRAINING_JOB_", "AWS_")
 DEADLINE = 120

@@ -23,6 +23,7 @@ def values(name: str, output: str) -> list[float]:
     return [float(value) for value in re.findall(rf"{name}=([0-9.e+-]+)", output)]
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_a_resnet_learns_the_digits_as_images(tmp_path: Path) -> None:
     output = run("images/digits.py", tmp_path, "epochs=3", "filters=8")
@@ -30,6 +31,7 @@ def test_a_resnet_learns_the_digits_as_images(tmp_path: Path) -> None:
     assert len(re.findall(r"^answer( \d)+$", output, re.MULTILINE)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_a_gpt_learns_the_manual(tmp_path: Path) -> None:
     output = run("text/manual.py", tmp_path, "epochs=3", "layers=1", "width=64")

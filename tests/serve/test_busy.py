@@ -45,6 +45,7 @@ def test_ping_answers_while_all_slots_are_busy(serving, base):
     assert statistics.median(times) < 2, "the platform gives up after 2 s"
 
 
+@pytest.mark.slow
 def test_ping_is_503_while_a_model_is_stuck_and_200_after(serving, base, until):
     server = serving(base, SAGEMAKER_MODEL_SERVER_WORKERS="2", SAGEMAKER_MODEL_SERVER_TIMEOUT="1").ready()
     with ThreadPoolExecutor(1) as clients:

@@ -2,13 +2,9 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twofold.stream.plan import Plan, locate, rank_slots
-
-# The machine may be busy with other tests: the time of one example says nothing.
-settings.register_profile("plan", deadline=None)
-settings.load_profile("plan")
 
 SHARDS = st.lists(st.integers(0, 40), min_size=1, max_size=8).map(tuple)
 PLANS = st.builds(

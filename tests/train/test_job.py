@@ -50,7 +50,7 @@ def three(make_tree, run_verb, channels):
     return run_verb(TRAIN, make_tree(channels, **RUN, processes_per_host=3))
 
 
-@pytest.mark.parametrize("together", ["two", "three"])
+@pytest.mark.parametrize("together", ["two", pytest.param("three", marks=pytest.mark.slow)])
 def test_any_number_of_processes_learns_the_same(request, alone, together):
     found = losses(request.getfixturevalue(together))
     assert len(found) == RUN["epochs"]

@@ -157,6 +157,7 @@ def close(weights, expected):
         torch.testing.assert_close(weights[name], expected[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_on_four_ranks_it_goes_on_on_any_number(jobs, tree):
     """Without dropout, whose numbers are drawn on each rank."""
     settings = {"dropout": 0, "checkpoint_every": 4}
@@ -193,6 +194,7 @@ def test_saved_in_shards_it_goes_on_in_any_others(jobs, make_tree):
         assert "resuming at step" in jobs.log
 
 
+@pytest.mark.slow
 def test_the_ledger_of_a_run_that_was_killed_and_cut_anew_is_that_of_the_unbroken_one(jobs, tree, run_verb):
     settings = {"ledger": True, "dropout": 0}
     unbroken, paths = tree(**settings), tree(**settings)
@@ -208,6 +210,7 @@ def test_the_ledger_of_a_run_that_was_killed_and_cut_anew_is_that_of_the_unbroke
     assert f"the same samples in every step up to step {STEPS}" in proof.log
 
 
+@pytest.mark.slow
 def test_hosts_with_folders_of_their_own_lend_each_other_what_they_miss(jobs, tree):
     """Each host has the files of its own ranks only, as where no S3 stands between two runs."""
     hosts = [tree(), tree()]
@@ -241,6 +244,7 @@ def test_a_disk_that_is_full_for_one_rank_costs_that_checkpoint(jobs, tree, unbr
     assert same(load_file(paths.model / "weights.safetensors"), unbroken)
 
 
+@pytest.mark.slow
 def test_a_fault_while_a_checkpoint_is_written_ends_the_job_with_its_cause(make_tree, run_verb, classes):
     """Its ranks leave while their threads still talk about the checkpoint."""
     channels = {"training": {"a.csv": classes(43)}}

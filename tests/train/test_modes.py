@@ -81,6 +81,7 @@ def test_pipe_mode(make_tree, run_verb, platform, classes, processes):
     assert run.history[-1]["validation:accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_pipe_mode_of_two_hosts_with_unequal_parts(make_tree, start_verb, platform, classes, meeting):
     """The second host has one sample only: it takes every step of the others all the same."""
     config = {"TrainingInputMode": "Pipe", "ContentType": "text/csv", "S3DistributionType": "ShardedByS3Key"}
