@@ -124,8 +124,10 @@ def repack(model: Path, archive: Path, target: Path) -> None:
 def serving(base: Path, image: str | None) -> Iterator[str]:
     """Run `serve` until the block ends, and hand out its address once it is healthy."""
     port = free_port()
-    argv, environ = command("serve", base, image, "-p", f"127.0.0.1:{port}:8080", "--read-only", "--tmpfs", "/tmp")  # noqa: S108
-    environ["SAGEMAKER_BIND_TO_PORT"] = str(port)
+    options = ["-p", f"127.0.0.1:{port}:8080", "--read-only", "--tmpfs", "/tmp", "-e", "TWOFOLD_METRICS_SECONDS=0"]  # noqa: S108
+    argv, environ = command("serve", base, image, *options)
+    # No lines of metrics for CloudWatch between those for people.
+    environ |= {"SAGEMAKER_BIND_TO_PORT": str(port), "TWOFOLD_METRICS_SECONDS": "0"}
     process = subprocess.Popen(argv, env=environ)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -108,9 +108,10 @@ def export(folder: Path, real: Tensor) -> tuple[bytes, Program]:
 
 def _program(answers: nn.Module, real: Tensor) -> bytes:
     """Export a module whose first axis is free."""
-    chatter = logging.getLogger("torch.onnx")
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
+    chatter = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [logger.level for logger in chatter]
+    for logger in chatter:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -126,7 +127,8 @@ def _program(answers: nn.Module, real: Tensor) -> bytes:
                 verbose=False,
             )
     finally:
-        chatter.setLevel(level)
+        for logger, level in zip(chatter, levels, strict=True):
+            logger.setLevel(level)
     if program is None:
         raise ValueError("the exporter returned nothing")
     data: bytes = program.model_proto.SerializeToString()
