@@ -5,6 +5,7 @@ All files, laid end to end, are one run of bytes; a line belongs to the range th
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..errors import DataError, FormatError
 from ..formats import csv, header_csv, jsonl, libsvm
 from ..formats.sniff import Kind
 from ..stream.files import File
+from ..stream.rows import sound
 from ..stream.shards import BadRecords, Columns
 
 KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.JSON_LINES, Kind.LIBSVM})
@@ -87,21 +89,15 @@ class TextTable:
             return self._parse(body, lines if place == 0 else 2)
         except FormatError:
             first = lines if place == 0 else 1 + _lines_before(file, place)
-        return self._line_by_line(file, body, first)
+        return self._without_broken_lines(file, body, first)
 
-    def _line_by_line(self, file: File, body: bytes, first: int) -> Columns:
+    def _without_broken_lines(self, file: File, body: bytes, first: int) -> Columns:
         """Parse what is broken somewhere, and report what is."""
-        good: list[bytes] = []
-        for line, content in enumerate(body.rstrip().split(b"\n"), start=first):
-            try:
-                self._parse(content + b"\n", line)
-                good.append(content)
-            except FormatError as error:
-                self._bad.found(file.name, error)
-        if not good:
+        good = sound(self._parse, body, first, partial(self._bad.found, file.name))
+        if not good.strip():
             return {}
         try:
-            return self._parse(b"\n".join(good) + b"\n", first)
+            return self._parse(good, first)
         except FormatError as error:
             raise DataError(f"File {file.name}, from line {first} on: {error}") from error
 

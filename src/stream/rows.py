@@ -1,6 +1,7 @@
 """Tables as blocks of columns; of text, broken lines are left out where that is asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -47,20 +48,20 @@ def blocks(
         yield from _array_rows(buffer)
     elif kind is Kind.LIBSVM:
         features = libsvm_width(file, broken=broken) if width is None else width
-        for part in _parsed(file, lambda data, line: list(libsvm.blocks(data, features, first_line=line)), broken):
-            yield from map(dict, part)
+        parts = _parsed(_lines(file), lambda data, line: list(libsvm.blocks(data, features, first_line=line)), broken)
+        yield from map(dict, chain.from_iterable(parts))
     elif kind is Kind.JSON_LINES:
-        yield from _parsed(file, _Objects().parse, broken)
+        yield from _parsed(_lines(file), _Objects().parse, broken)
     elif kind is Kind.CSV_HEADER:
         yield from _named_rows(file, broken)
     else:
-        yield from _parsed(file, _Plain().parse, broken)
+        yield from _parsed(_lines(file), _Plain().parse, broken)
 
 
 def libsvm_width(file: File, *, broken: Broken | None = None) -> int:
     """Largest index in a file of LibSVM; lines that are broken and left out do not count."""
     silent = None if broken is None else lambda _: None
-    widths = _parsed(file, lambda data, line: libsvm.width_of(data, first_line=line), silent)
+    widths = _parsed(_lines(file), lambda data, line: libsvm.width_of(data, first_line=line), silent)
     return max(widths, default=0)
 
 
@@ -110,35 +111,39 @@ class _Objects:
 
 def _named_rows(file: File, broken: Broken | None) -> Iterator[Columns]:
     """CSV with a header."""
-    head = next(_lines(file), (b"", 1))[0]
+    blocks = _lines(file)
+    head = next(blocks, (b"", 1))[0]
     names = header_csv.header(head)
     if names is None:
         raise FormatError("line 1 is no header any more. Expected the file to stay while a job reads it.")
-    rest = head.partition(b"\n")[2]
+    first = looked_at = head.partition(b"\n")[2]
     if broken is not None:
-        rest = _sound(lambda data, line: header_csv.text_columns(data, names, first_line=line), rest, 2, lambda _: None)
-    text = header_csv.text_columns(rest, names)
+        looked_at = sound(
+            lambda data, line: header_csv.text_columns(data, names, first_line=line), first, 2, lambda _: None
+        )
+    text = header_csv.text_columns(looked_at, names)
     yield from _parsed(
-        file, lambda data, line: header_csv.decode(data, names, text, first_line=line), broken, header=True
+        chain([(first, 2)], blocks),
+        lambda data, line: header_csv.decode(data, names, text, first_line=line),
+        broken,
     )
 
 
 def _parsed(
-    file: File, parse: Callable[[bytes, int], _Part], broken: Broken | None, *, header: bool = False
+    blocks: Iterable[tuple[bytes, int]], parse: Callable[[bytes, int], _Part], broken: Broken | None
 ) -> Iterator[_Part]:
     """Parse blocks of lines, where `broken` is given without those that cannot be parsed."""
-    for data, line in _lines(file):
-        body, first = (data.partition(b"\n")[2], 2) if header and line == 1 else (data, line)
+    for data, line in blocks:
         try:
-            part = parse(body, first)
+            part = parse(data, line)
         except FormatError:
             if broken is None:
                 raise
-            part = parse(_sound(parse, body, first, broken), first)
+            part = parse(sound(parse, data, line, broken), line)
         yield part
 
 
-def _sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken: Broken) -> bytes:
+def sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken: Broken) -> bytes:
     """Leave out broken lines: a piece is halved until one is found, so that a few among many cost little."""
     try:
         parse(data, line)
@@ -149,7 +154,7 @@ def _sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken
             return b""
         first = data[:middle]
         # One after the other: the first line that is sound decides what the others must look like.
-        return _sound(parse, first, line, broken) + _sound(parse, data[middle:], line + first.count(b"\n"), broken)
+        return sound(parse, first, line, broken) + sound(parse, data[middle:], line + first.count(b"\n"), broken)
     return data
 
 
