@@ -1,14 +1,16 @@
 """What every part of the rehearsal works with: the store, the backend, clients of our own address, and what runs."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ..errors import ApiError
 from .aws import SECRET, Clients
 from .backend import Backend
 from .settings import Settings
-from .store import Store
+from .store import Document, Store
 
 Cause = Literal["stopped", "runtime", "wait", "reclaimed", "rehearsal"]
 """Why something that runs is told to end."""
@@ -60,6 +62,22 @@ class Context:
         with self._lock:
             self._runs[kind, name] = run
         run.thread.start()
+
+    def begin(self, kind: str, job: Document, make: Callable[[str], Run]) -> Document:
+        """Keep a job and let it run; one whose run cannot be made is not kept.
+
+        Raises:
+            ApiError: there is one of that name, or its run cannot be made.
+        """
+        name = job[f"{kind}Name"]
+        self.store.create(kind, job)
+        try:
+            run = make(name)
+        except ApiError:
+            self.store.delete(kind, name)
+            raise
+        self.start(kind, name, run)
+        return job
 
     def run(self, kind: str, name: str) -> Run | None:
         """What runs under that name, or None."""

@@ -76,9 +76,7 @@ def create(context: Context, request: Document) -> Document:
         "MonitoringScheduleStatus": "Scheduled",
         "EndpointName": endpoint,
     }
-    context.store.create(KIND, schedule)
-    context.start(KIND, name, ScheduleRun(context, name))
-    return schedule
+    return context.begin(KIND, schedule, lambda name: ScheduleRun(context, name))
 
 
 def describe(context: Context, request: Document) -> Document:

@@ -24,9 +24,7 @@ def start(context: Context, request: Document) -> Document:
         "ProcessingJobArn": arn("processing-job", name, context.region),
         "ProcessingJobStatus": "InProgress",
     }
-    context.store.create(KIND, job)
-    context.start(KIND, name, ProcessingRun(context, name))
-    return job
+    return context.begin(KIND, job, lambda name: ProcessingRun(context, name))
 
 
 def describe(context: Context, request: Document) -> Document:

@@ -34,9 +34,7 @@ def start(context: Context, request: Document) -> Document:
             {"Status": "Starting", "StartTime": time.time(), "StatusMessage": "Starting the training job"}
         ],
     }
-    context.store.create(KIND, job)
-    context.start(KIND, name, TrainingRun(context, name))
-    return job
+    return context.begin(KIND, job, lambda name: TrainingRun(context, name))
 
 
 def describe(context: Context, request: Document) -> Document:

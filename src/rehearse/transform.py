@@ -16,14 +16,7 @@ def create(context: Context, request: Document) -> Document:
     name = request["TransformJobName"]
     _check(context, request)
     job = {**request, "TransformJobArn": arn("transform-job", name, context.region), "TransformJobStatus": "InProgress"}
-    context.store.create(KIND, job)
-    try:
-        run = TransformRun(context, name)
-    except ApiError:
-        context.store.delete(KIND, name)
-        raise
-    context.start(KIND, name, run)
-    return job
+    return context.begin(KIND, job, lambda name: TransformRun(context, name))
 
 
 def describe(context: Context, request: Document) -> Document:

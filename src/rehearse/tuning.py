@@ -42,14 +42,7 @@ def create(context: Context, request: Document) -> Document:
         "HyperParameterTuningJobArn": arn("hyper-parameter-tuning-job", name, context.region),
         "HyperParameterTuningJobStatus": "InProgress",
     }
-    context.store.create(KIND, job)
-    try:
-        run = TuningRun(context, name)
-    except ApiError:
-        context.store.delete(KIND, name)
-        raise
-    context.start(KIND, name, run)
-    return job
+    return context.begin(KIND, job, lambda name: TuningRun(context, name))
 
 
 def describe(context: Context, request: Document) -> Document:
