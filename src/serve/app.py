@@ -14,13 +14,12 @@ from ..contract.paths import scratch
 from .body import read_body
 from .chat import PATH as CHAT_PATH
 from .chat import ChatService
+from .gateway.reply import CUSTOM_ATTRIBUTES
 from .invocation import Invocation, Service
 from .replies import answer_errors
 from .sessions import Sessions, SessionService
 from .transforms import PATH as TRANSFORMS_PATH
 from .transforms import parameters
-
-CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 def create_app(service: Service, endpoint: Endpoint) -> Flask:

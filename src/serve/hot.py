@@ -9,7 +9,7 @@ from .codecs import Answer, choose_answer, read_rows
 from .gateway.connection import Exchange
 from .gateway.head import Head
 from .gateway.loop import Loop
-from .gateway.reply import full, refusal
+from .gateway.reply import CUSTOM_ATTRIBUTES, full, refusal
 from .replies import told
 from .rows_service import ServedModel
 from .runner import Runner
@@ -32,7 +32,6 @@ QUICK = frozenset(
 
 _SESSION = SESSION_HEADER.lower()
 PATH = "/invocations"
-ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 class HotRoute:
@@ -54,7 +53,7 @@ class HotRoute:
             and head.method == "POST"
             and 0 < len(request.body) <= MAX_BODY
             and media_type(head.content_type) in QUICK
-            and not any(name == _SESSION for name, _ in head.headers)
+            and not head.get(_SESSION)
         )
 
     def take(self, exchange: Exchange, head: Head) -> None:
@@ -88,7 +87,7 @@ class HotRoute:
             return
         exchange.seconds = (job.started - job.arrived, exchange.seconds[1], job.seconds, time.monotonic() - start)
         keep_alive = self._loop.keep_alive(exchange)
-        more = [(ATTRIBUTES, head.custom_attributes)] if head.custom_attributes else []
+        more = [(CUSTOM_ATTRIBUTES, head.custom_attributes)] if head.custom_attributes else []
         data = full(head, 200, body, answer.content_type, keep_alive=keep_alive, more=more)
         self._loop.answer(exchange, data, keep_alive=keep_alive)
 

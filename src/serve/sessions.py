@@ -9,7 +9,6 @@ new session differ between AWS's documents and its own containers, so that both 
 """
 
 import datetime as dt
-import logging
 import re
 import shutil
 import time
@@ -22,8 +21,6 @@ import orjson
 
 from ..errors import PlatformError, RequestError
 from .invocation import Invocation, Reply, Service
-
-log = logging.getLogger(__name__)
 
 SESSION_HEADER = "X-Amzn-SageMaker-Session-Id"
 NEW_HEADER = "X-Amzn-SageMaker-New-Session-Id"
@@ -65,21 +62,22 @@ class Sessions:
         Raises:
             PlatformError: the disk is full or read-only.
         """
-        session = Session(str(uuid.uuid4()), self._folder, self._clock() + self._lifetime)
-        partial, final = self._folder / f".{session.id}", self._folder / session.id
+        session_id = str(uuid.uuid4())
+        session = Session(session_id, self._folder / session_id, self._clock() + self._lifetime)
+        partial = self._folder / f".{session_id}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
             partial.mkdir()
             (partial / _ENDS).write_text(str(session.ends), encoding="ascii")
             # Under its name only when it is whole: another worker may be asked for it at once.
-            partial.rename(final)
+            partial.rename(session.folder)
         except OSError as error:
             raise PlatformError(
                 f"No session can be kept in {self._folder}: {error}. Expected a folder to write to: set "
                 f"SAGEMAKER_SESSIONS_PATH."
             ) from error
-        return replace(session, folder=final)
+        return session
 
     def find(self, session_id: str) -> Session:
         """Return an open session.

@@ -14,6 +14,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 JSON = "application/json"
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+"""Header of a request that its answer repeats."""
 _BODILESS = frozenset({204, 304})
 
 
@@ -50,7 +52,7 @@ def refusal(head: Head | None, error: TwofoldError, *, keep_alive: bool) -> byte
     """Write the answer to a request that is refused: JSON with the status and what to change."""
     more = [("Retry-After", str(error.retry_after))] if isinstance(error, Overloaded) else []
     if head is not None and head.custom_attributes:
-        more.append(("X-Amzn-SageMaker-Custom-Attributes", head.custom_attributes))
+        more.append((CUSTOM_ATTRIBUTES, head.custom_attributes))
     return full(head, error.status, error_body(error.status, str(error)), JSON, keep_alive=keep_alive, more=more)
 
 
