@@ -23,6 +23,7 @@ FLOORS = {
     "models": 3,
     "stream": 3,
     "baseline": 3,
+    "charts": 3,
     "train": 4,
     "serve": 4,
     "prepare": 4,
@@ -40,6 +41,7 @@ NEVER = {
     "stream": {"flask", "boto3", "gunicorn"},
     "prepare": {"torch", "flask", "boto3", "gunicorn"},
     "baseline": {"torch", "flask", "boto3", "gunicorn"},
+    "charts": {"torch", "flask", "boto3", "gunicorn"},
     "monitor": {"torch", "flask", "boto3", "gunicorn"},
     "train": {"flask", "boto3", "gunicorn"},
     "serve": {"boto3"},
@@ -70,6 +72,7 @@ PARENT_OF_TRAIN = [
 ]
 # Code whose behaviour shows only in a running job or server.
 TESTED_THROUGH = {
+    "charts.py": "monitor/test_charts.py",
     "doctor/__main__.py": "doctor/test_doctor.py",
     "train/checkup.py": "doctor/test_doctor.py",
     "formats/rows.py": "formats/test_csv.py",

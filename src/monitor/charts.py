@@ -1,23 +1,18 @@
 """Charts of the report: pictures in the page itself, without scripts and without anything from elsewhere."""
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pygal
-from pygal.etree import etree
 from pygal.style import Style
 
 from ..baseline.quantiles import Distribution
+from ..charts import svg
 from .profiles import Profile
-
-# pygal leaves a finder of the old kind behind, about which every later import of a module would be warned.
-sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 BEFORE, NOW, THRESHOLD = "#4477aa", "#ee6677", "#222222"
 _BINS, _CATEGORIES, _LABELS, _LETTERS = 40, 12, 7, 12
 _TAIL = 0.001
-_SVG = "{http://www.w3.org/2000/svg}"
 _SIZE = {
     "width": 620,
     "height": 300,
@@ -50,7 +45,7 @@ def over_time(hours: Sequence[str], values: Sequence[float | None], threshold: f
         chart.add(
             "threshold", [threshold] * len(hours), show_dots=False, stroke_style={"width": 2, "dasharray": "6, 4"}
         )
-    return _svg(chart)
+    return svg(chart)
 
 
 def _hour_labels(hours: Sequence[str]) -> list[str]:
@@ -90,7 +85,7 @@ def _histograms(before: Distribution, now: Distribution) -> str:
     for name, shares in (("baseline", first), ("this window", second)):
         bars = zip(shares, edges[:-1], edges[1:], strict=True)
         chart.add(name, [(share, low, high) for share, low, high in bars if share > 0])
-    return _svg(chart)
+    return svg(chart)
 
 
 def _bars(before: Mapping[str, int], now: Mapping[str, int]) -> str:
@@ -100,7 +95,7 @@ def _bars(before: Mapping[str, int], now: Mapping[str, int]) -> str:
     chart.x_labels = [name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…" for name in names[:_CATEGORIES]]
     for name, side in shares.items():
         chart.add(name, [side.get(category, 0.0) for category in names[:_CATEGORIES]])
-    return _svg(chart)
+    return svg(chart)
 
 
 def _rounded(value: float) -> float:
@@ -132,14 +127,3 @@ def _style(*colors: str) -> Style:
         major_label_font_size=13,
         legend_font_size=14,
     )
-
-
-def _svg(chart: pygal.Graph) -> str:
-    """Text of a chart, its scripts taken out."""
-    chart.config(js=[], disable_xml_declaration=True, explicit_size=False)
-    tree = chart.render_tree()
-    for parent in list(tree.iter()):
-        for child in [child for child in parent if child.tag in {"script", f"{_SVG}script"}]:
-            parent.remove(child)
-    text: str = etree.tostring(tree, encoding="unicode")
-    return text

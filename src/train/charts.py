@@ -1,22 +1,17 @@
 """Line charts of a run as SVG to be put into a page: no script, no font and no image from elsewhere."""
 
-import re
-import sys
 from collections.abc import Mapping, Sequence
 
 import pygal
 from pygal.style import Style
+
+from ..charts import svg
 
 Points = Sequence[tuple[float, float]]
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#7c3aed")
 MANY_POINTS = 40
 """Points of a line beyond which they are not marked one by one."""
-
-# pygal finds its plugins by a finder for all imports, of a kind that Python warns of at every one.
-sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
-
-_SCRIPT = re.compile(r"<script.*?</script>", re.DOTALL)
 
 
 def line_chart(title: str, lines: Mapping[str, Points], *, x_title: str, from_zero: bool = False) -> str:
@@ -46,7 +41,6 @@ def line_chart(title: str, lines: Mapping[str, Points], *, x_title: str, from_ze
     longest = max((len(points) for points in lines.values()), default=0)
     chart = pygal.XY(
         style=style,
-        js=(),
         title=title,
         x_title=x_title,
         width=640,
@@ -58,7 +52,6 @@ def line_chart(title: str, lines: Mapping[str, Points], *, x_title: str, from_ze
         show_dots=longest <= MANY_POINTS,
         dots_size=3,
         stroke_style={"width": 2},
-        disable_xml_declaration=True,
         range=_range(lines, from_zero=from_zero),
         x_value_formatter=_short,
         value_formatter=_short,
@@ -66,8 +59,7 @@ def line_chart(title: str, lines: Mapping[str, Points], *, x_title: str, from_ze
     )
     for name, points in lines.items():
         chart.add(name, list(points))
-    # Without its library the script of pygal does nothing.
-    return _SCRIPT.sub("", chart.render(is_unicode=True))
+    return svg(chart)
 
 
 def _range(lines: Mapping[str, Points], *, from_zero: bool) -> tuple[float, float] | None:
