@@ -24,6 +24,7 @@ from twofold.contract.paths import Paths
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output/data"
 _OF_THE_PLATFORM = ("SM_", "SAGEMAKER_", "TWOFOLD_", "TRAINING_JOB_", "AWS_")
 DEADLINE = 120
 
@@ -176,5 +177,58 @@ def run_block():
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_job():
+    """Describe a processing job below `base`, as the platform does; returns the folders of its input and its output."""
+
+    def make(base, *, host="algo-1", hosts=("algo-1",), distribution="ShardedByS3Key", mode="File"):
+        paths = Paths(base)
+        paths.processing_config.mkdir(parents=True)
+        local = {"LocalPath": INPUT, "S3Uri": "s3://b/in", "S3DataDistributionType": distribution, "S3InputMode": mode}
+        code = {"LocalPath": "/opt/ml/processing/input/code", "S3Uri": "s3://b/code"}
+        job = {
+            "ProcessingInputs": [{"InputName": "input-1", "S3Input": local}, {"InputName": "code", "S3Input": code}],
+            "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": {"LocalPath": OUTPUT}}]},
+        }
+        (paths.processing_config / "processingjobconfig.json").write_text(json.dumps(job))
+        cluster = {"current_host": host, "hosts": list(hosts)}
+        paths.processing_resource_config.write_text(json.dumps(cluster))
+        for folder in (INPUT, OUTPUT):
+            (base / folder.removeprefix("/opt/ml/")).mkdir(parents=True)
+        return base / INPUT.removeprefix("/opt/ml/"), base / OUTPUT.removeprefix("/opt/ml/")
+
+    return make
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    log: str
+
+
+@pytest.fixture(scope="session")
+def run_command():
+    """Run the command of a module to its end."""
+
+    def run(module, *arguments, environ=None, expect=0):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", module, *map(str, arguments)],
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=DEADLINE,
+            check=False,
+        )
+        log = done.stdout.decode()
+        assert done.returncode == expect, log
+        assert "Traceback" not in log
+        return Ended(done.returncode, log)
 
     return run

@@ -1,45 +1,15 @@
 """`monitor` as a process, captured traffic, and tables of numbers."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
-COMMAND = [sys.executable, "-P", "-m", "twofold.monitor"]
-DEADLINE = 120
-
-
-@dataclass
-class Run:
-    """A run that has ended."""
-
-    code: int
-    log: str
-
 
 @pytest.fixture(scope="session")
-def monitor():
+def monitor(run_command):
     """Run `monitor ...` to its end."""
-
-    def run(*arguments, environ=None, expect=0):
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env={**os.environ, **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=DEADLINE,
-            check=False,
-        )
-        log = done.stdout.decode()
-        assert done.returncode == expect, log
-        assert "Traceback" not in log
-        return Run(done.returncode, log)
-
-    return run
+    return partial(run_command, "twofold.monitor")
 
 
 @pytest.fixture(scope="session")

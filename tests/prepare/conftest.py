@@ -1,48 +1,18 @@
 """Inputs of every kind, the command as a process, and what it wrote read back as training reads it."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from twofold.stream.catalog import Host, open_dataset
 
-COMMAND = [sys.executable, "-P", "-m", "twofold.prepare"]
-DEADLINE = 120
-
-
-@dataclass
-class Run:
-    """A run that has ended."""
-
-    code: int
-    log: str
-
 
 @pytest.fixture(scope="session")
-def prepare():
+def prepare(run_command):
     """Run `prepare IN OUT ...` to its end."""
-
-    def run(*arguments, environ=None, expect=0):
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env={**os.environ, **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=DEADLINE,
-            check=False,
-        )
-        log = done.stdout.decode()
-        assert done.returncode == expect, log
-        assert "Traceback" not in log
-        return Run(done.returncode, log)
-
-    return run
+    return partial(run_command, "twofold.prepare")
 
 
 @pytest.fixture(scope="session")

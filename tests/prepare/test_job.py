@@ -1,32 +1,11 @@
 """A processing job: inputs and outputs of the platform, several hosts, the exit message."""
 
-import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from twofold.contract.paths import Paths
 from twofold.formats import images
-
-INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output/data"
-
-
-def make_job(base, *, host="algo-1", hosts=("algo-1",), distribution="ShardedByS3Key", mode="File"):
-    paths = Paths(base)
-    paths.processing_config.mkdir(parents=True)
-    local = {"LocalPath": INPUT, "S3Uri": "s3://b/in", "S3DataDistributionType": distribution, "S3InputMode": mode}
-    code = {"LocalPath": "/opt/ml/processing/input/code", "S3Uri": "s3://b/code"}
-    job = {
-        "ProcessingInputs": [{"InputName": "input-1", "S3Input": local}, {"InputName": "code", "S3Input": code}],
-        "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": {"LocalPath": OUTPUT}}]},
-    }
-    (paths.processing_config / "processingjobconfig.json").write_text(json.dumps(job))
-    cluster = {"current_host": host, "hosts": list(hosts)}
-    paths.processing_resource_config.write_text(json.dumps(cluster))
-    for folder in (INPUT, OUTPUT):
-        (base / folder.removeprefix("/opt/ml/")).mkdir(parents=True)
-    return base / INPUT.removeprefix("/opt/ml/"), base / OUTPUT.removeprefix("/opt/ml/")
 
 
 def environ_of(base, **more):
@@ -46,7 +25,7 @@ def collect(bucket, folders):
 
 
 @pytest.mark.procs
-def test_hosts_with_parts_make_one_dataset(rows, write_csv, read_back, prepare, tmp_path):
+def test_hosts_with_parts_make_one_dataset(rows, write_csv, read_back, prepare, tmp_path, make_job):
     """One of three has no data at all."""
     folders, hosts = [], ("algo-1", "algo-2", "algo-3")
     for number, (host, part) in enumerate(zip(hosts, (rows[:1000], rows[1000:], None), strict=True)):
@@ -65,7 +44,7 @@ def test_hosts_with_parts_make_one_dataset(rows, write_csv, read_back, prepare, 
 
 
 @pytest.mark.procs
-def test_hosts_that_see_everything_share_the_work(rows, write_csv, read_back, prepare, tmp_path):
+def test_hosts_that_see_everything_share_the_work(rows, write_csv, read_back, prepare, tmp_path, make_job):
     folders, hosts = [], ("algo-1", "algo-2")
     for host in hosts:
         base = tmp_path / host
@@ -79,7 +58,7 @@ def test_hosts_that_see_everything_share_the_work(rows, write_csv, read_back, pr
 
 
 @pytest.mark.procs
-def test_classes_that_a_host_may_not_see_have_to_be_named(prepare, read_back, tmp_path):
+def test_classes_that_a_host_may_not_see_have_to_be_named(prepare, read_back, tmp_path, make_job):
     source, target = make_job(tmp_path, hosts=("algo-1", "algo-2"))
     (source / "dog").mkdir()
     (source / "dog" / "1.png").write_bytes(images.encode_png(np.zeros((4, 4, 3), np.uint8)))
@@ -93,7 +72,9 @@ def test_classes_that_a_host_may_not_see_have_to_be_named(prepare, read_back, tm
 
 
 @pytest.mark.procs
-def test_the_image_without_a_command_prepares_where_the_environment_says_so(rows, write_csv, read_back, tmp_path):
+def test_the_image_without_a_command_prepares_where_the_environment_says_so(
+    rows, write_csv, read_back, tmp_path, make_job
+):
     source, target = make_job(tmp_path)
     source.rmdir()
     write_csv(source, rows[:100])
