@@ -13,7 +13,7 @@ from ..errors import DataError, FormatError
 from ..formats import csv, header_csv, jsonl, libsvm
 from ..formats.sniff import Kind
 from ..stream.files import File
-from ..stream.rows import sound
+from ..stream.rows import sound, stop
 from ..stream.shards import BadRecords, Columns
 
 KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.JSON_LINES, Kind.LIBSVM})
@@ -115,15 +115,17 @@ def learn(files: list[File], kind: Kind, content_type: str | None) -> Facts:
     try:
         if kind is Kind.CSV_HEADER:
             names = header_csv.header(head) or []
-            text = header_csv.text_columns(head.partition(b"\n")[2], names)
+            rows = sound(lambda data, line: header_csv.text_columns(data, names, first_line=line), *_body(head), stop)
+            text = header_csv.text_columns(rows, names)
             return Facts(kind, tuple(names), tuple(sorted(text)))
         if kind is Kind.LIBSVM:
             return Facts(kind, width=max(_widths(files)))
         if kind is Kind.JSON_LINES:
-            first_line = head.partition(b"\n")[0]
+            first_line = head.lstrip().partition(b"\n")[0]
             return Facts(kind, tuple(jsonl.decode_columns(first_line)))
         labelled = "label_size=0" not in (content_type or "").replace(" ", "").lower()
-        return Facts(kind, width=csv.decode(head).shape[1], label=labelled)
+        rows = sound(lambda data, line: csv.decode(data, first_line=line), head, 1, stop)
+        return Facts(kind, width=csv.decode(rows).shape[1], label=labelled)
     except FormatError as error:
         raise DataError(f"File {first.name}: {error}") from error
 
@@ -172,6 +174,11 @@ def _width_of_line(line: bytes) -> int:
         return libsvm.width_of(line + b"\n")
     except FormatError:
         return 1
+
+
+def _body(head: bytes) -> tuple[bytes, int]:
+    """What comes after the header, and the number of its first line."""
+    return head.partition(b"\n")[2], 2
 
 
 def _head(file: File) -> bytes:

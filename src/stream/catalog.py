@@ -253,7 +253,7 @@ class _Opening:
         if derived is None:
             return LayoutShard(file, _EMPTY, self.maps)
         content, first_line = File(file.name, derived, derived.stat().st_size), tables.FIRST_LINE.get(kind)
-        if tables.skipped_of(derived).count:
+        if tables.skipped_of(derived).shifted:
             first_line = None
         if derived.suffix == ".npy":
             return LayoutShard(content, tables.read_layout(derived), self.maps, first_line=first_line)

@@ -1,5 +1,9 @@
-"""Tables as blocks of columns; of text, broken lines are left out where that is asked for."""
+"""Tables as blocks of columns; of text, broken lines are left out where that is asked for, and empty ones always.
 
+An empty line is no row, as pandas, XGBoost's reader and others have it; it is not counted as broken either.
+"""
+
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias, TypeVar
@@ -18,12 +22,19 @@ KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.LIBSVM, Kind.PARQUET, Kind.JS
 Broken: TypeAlias = Callable[[FormatError], None]
 """Told of a line that is left out."""
 _Part = TypeVar("_Part")
+_EMPTY_LINE = re.compile(rb"^[ \t\r]*(?:\n|\Z)", re.MULTILINE)
 _BLOCK_BYTES = 16 << 20
 _BATCH_ROWS = 1 << 14
 
 
 def blocks(
-    kind: Kind, file: File, maps: Maps, *, width: int | None = None, broken: Broken | None = None
+    kind: Kind,
+    file: File,
+    maps: Maps,
+    *,
+    width: int | None = None,
+    broken: Broken | None = None,
+    shifted: Callable[[], None] = lambda: None,
 ) -> Iterator[Columns]:
     """Read a table block by block: columns `[n, ...]` of numbers, lists of text or of arrays of several lengths.
 
@@ -33,10 +44,12 @@ def blocks(
         maps: maps it.
         width: features of LibSVM, over all files of the channel; by default over this one.
         broken: told of each broken line, which is then left out; None stops at the first one.
+        shifted: told when lines were left out, so that from there on row and line have different numbers.
 
     Raises:
         FormatError: names line or row, and column.
     """
+    lines = Lines(file, broken or stop, shifted)
     buffer = maps.map(file)
     if kind is Kind.PARQUET:
         source = parquet.open_file(buffer)
@@ -48,21 +61,20 @@ def blocks(
         yield from _array_rows(buffer)
     elif kind is Kind.LIBSVM:
         features = libsvm_width(file, broken=broken) if width is None else width
-        parts = _parsed(_lines(file), lambda data, line: list(libsvm.blocks(data, features, first_line=line)), broken)
+        parts = lines.parsed(lambda data, line: list(libsvm.blocks(data, features, first_line=line)))
         yield from map(dict, chain.from_iterable(parts))
     elif kind is Kind.JSON_LINES:
-        yield from _parsed(_lines(file), _Objects().parse, broken)
+        yield from lines.parsed(_Objects().parse)
     elif kind is Kind.CSV_HEADER:
-        yield from _named_rows(file, broken)
+        yield from _named_rows(lines)
     else:
-        yield from _parsed(_lines(file), _Plain().parse, broken)
+        yield from lines.parsed(_Plain().parse)
 
 
 def libsvm_width(file: File, *, broken: Broken | None = None) -> int:
     """Largest index in a file of LibSVM; lines that are broken and left out do not count."""
-    silent = None if broken is None else lambda _: None
-    widths = _parsed(_lines(file), lambda data, line: libsvm.width_of(data, first_line=line), silent)
-    return max(widths, default=0)
+    lines = Lines(file, stop if broken is None else _silent)
+    return max(lines.parsed(lambda data, line: libsvm.width_of(data, first_line=line)), default=0)
 
 
 def _array_rows(buffer: Buffer) -> Iterator[Columns]:
@@ -109,41 +121,83 @@ class _Objects:
         return dict(columns)
 
 
-def _named_rows(file: File, broken: Broken | None) -> Iterator[Columns]:
+def _named_rows(lines: "Lines") -> Iterator[Columns]:
     """CSV with a header."""
-    blocks = _lines(file)
+    blocks = lines.blocks()
     head = next(blocks, (b"", 1))[0]
     names = header_csv.header(head)
     if names is None:
         raise FormatError("line 1 is no header any more. Expected the file to stay while a job reads it.")
-    first = looked_at = head.partition(b"\n")[2]
-    if broken is not None:
-        looked_at = sound(
-            lambda data, line: header_csv.text_columns(data, names, first_line=line), first, 2, lambda _: None
-        )
+    first = head.partition(b"\n")[2]
+    looked_at = sound(
+        lambda data, line: header_csv.text_columns(data, names, first_line=line),
+        first,
+        2,
+        stop if lines.broken is stop else _silent,
+    )
     text = header_csv.text_columns(looked_at, names)
-    yield from _parsed(
-        chain([(first, 2)], blocks),
-        lambda data, line: header_csv.decode(data, names, text, first_line=line),
-        broken,
+    yield from lines.parsed(
+        lambda data, line: header_csv.decode(data, names, text, first_line=line), chain([(first, 2)], blocks)
     )
 
 
-def _parsed(
-    blocks: Iterable[tuple[bytes, int]], parse: Callable[[bytes, int], _Part], broken: Broken | None
-) -> Iterator[_Part]:
-    """Parse blocks of lines, where `broken` is given without those that cannot be parsed."""
-    for data, line in blocks:
+class Lines:
+    """A text file in blocks of whole lines."""
+
+    def __init__(self, file: File, broken: Broken, shifted: Callable[[], None] = lambda: None) -> None:
+        """Take who is told of broken lines, and of lines that were left out, as `blocks` has them."""
+        self.broken = broken
+        self._file, self._shifted = file, shifted
+
+    def parsed(
+        self, parse: Callable[[bytes, int], _Part], blocks: Iterable[tuple[bytes, int]] | None = None
+    ) -> Iterator[_Part]:
+        """Parse blocks, by default all of the file, without lines that are empty or broken."""
+        for data, line in self.blocks() if blocks is None else blocks:
+            try:
+                part = parse(data, line)
+            except FormatError:
+                part = parse(sound(parse, data, line, self.broken), line)
+                self._shifted()
+            yield part
+
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Blocks of whole lines, with the number, from 1, of the first line of each."""
+        first_line, trailing = 1, False
         try:
-            part = parse(data, line)
-        except FormatError:
-            if broken is None:
-                raise
-            part = parse(sound(parse, data, line, broken), line)
-        yield part
+            handle = self._file.path.open("rb")
+        except OSError as error:
+            raise gone(self._file.name, error) from error
+        with handle:
+            while lines := handle.readlines(_BLOCK_BYTES):
+                if trailing:
+                    self._shifted()
+                yield b"".join(lines), first_line
+                first_line += len(lines)
+                # Whoever parses a block passes over empty lines at its end.
+                trailing = lines[-1].isspace()
 
 
 def sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken: Broken) -> bytes:
+    """Leave out empty lines and broken ones."""
+    filled = _EMPTY_LINE.sub(b"", data)
+    try:
+        parse(filled, line)
+    except FormatError:
+        return _EMPTY_LINE.sub(b"", _sound(parse, data, line, broken))
+    return filled
+
+
+def stop(error: FormatError) -> None:
+    """Leave out nothing that is broken."""
+    raise error
+
+
+def _silent(_error: FormatError) -> None:
+    """Leave it out; somebody else tells of it."""
+
+
+def _sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken: Broken) -> bytes:
     """Leave out broken lines: a piece is halved until one is found, so that a few among many cost little."""
     try:
         parse(data, line)
@@ -154,18 +208,5 @@ def sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken:
             return b""
         first = data[:middle]
         # One after the other: the first line that is sound decides what the others must look like.
-        return sound(parse, first, line, broken) + sound(parse, data[middle:], line + first.count(b"\n"), broken)
+        return _sound(parse, first, line, broken) + _sound(parse, data[middle:], line + first.count(b"\n"), broken)
     return data
-
-
-def _lines(file: File) -> Iterator[tuple[bytes, int]]:
-    """Blocks of whole lines, with the number, from 1, of the first line of each."""
-    first_line = 1
-    try:
-        handle = file.path.open("rb")
-    except OSError as error:
-        raise gone(file.name, error) from error
-    with handle:
-        while lines := handle.readlines(_BLOCK_BYTES):
-            yield b"".join(lines), first_line
-            first_line += len(lines)

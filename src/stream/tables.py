@@ -34,16 +34,23 @@ _TEXT, _BYTES = "text", "bytes"
 
 @dataclass(slots=True)
 class Skipped:
-    """Broken lines that were left out when a table was derived."""
+    """Lines that were left out when a table was derived."""
 
     count: int = 0
+    """Of them, those that were broken and not merely empty."""
     first: str = ""
-    """What was wrong with the first of them."""
+    """What was wrong with the first of those."""
+    shifted: bool = False
+    """Whether a row can stand on another line than its number says."""
 
     def note(self, error: FormatError) -> None:
-        """Take note of one more."""
+        """Take note of one more that is broken."""
         self.count += 1
         self.first = self.first or str(error)
+
+    def shift(self) -> None:
+        """Take note that some were left out."""
+        self.shifted = True
 
 
 def variant(kind: Kind, files: Sequence[File], *, skip: bool = False) -> str:
@@ -79,15 +86,20 @@ def derive(kind: Kind, file: File, maps: Maps, target: Path, *, width: int | Non
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _check_room(target.parent, file)
+
+        def parts(skipped: Skipped) -> Iterator[Columns]:
+            broken = skipped.note if skip else None
+            return blocks(kind, file, maps, width=width, broken=broken, shifted=skipped.shift)
+
         with partial.open("w+b") as out:
             skipped = Skipped()
-            if not _write_records(out, blocks(kind, file, maps, width=width, broken=skipped.note if skip else None)):
+            if not _write_records(out, parts(skipped)):
                 final = target.with_suffix(".jsonl")
                 out.seek(0)
                 out.truncate()
                 skipped = Skipped()
-                _write_lines(out, blocks(kind, file, maps, width=width, broken=skipped.note if skip else None))
-        if skipped.count:
+                _write_lines(out, parts(skipped))
+        if skipped.shifted:
             target.with_suffix(_SKIPPED).write_bytes(orjson.dumps(skipped))
         partial.replace(final)
     except OSError as error:

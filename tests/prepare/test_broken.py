@@ -37,6 +37,16 @@ def test_a_broken_line_is_skipped_and_counted(broken, prepare, rows, read_back, 
     np.testing.assert_array_equal(np.stack(read_back(tmp_path / "out")["features"]), expected)
 
 
+@pytest.mark.parametrize("names", [(), tuple("labcdefgh")])
+def test_empty_lines_are_no_rows(prepare, read_back, rows, tmp_path, names):
+    lines = csv.encode(rows[:50]).replace(b"\n", b"\n\n")
+    (tmp_path / "a.csv").write_bytes(b"".join([",".join(names).encode() + b"\n\n"][: len(names)]) + lines)
+    assert "skipped" not in prepare(tmp_path / "a.csv", tmp_path / "out", "--format", "parquet").log
+    found = read_back(tmp_path / "out")
+    last = found["h"] if names else np.stack(found["features"])[:, -1]
+    np.testing.assert_array_equal(np.asarray(last), rows[:50, -1])
+
+
 def test_a_broken_json_line_is_skipped(prepare, read_back, tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"x": i}) + "\n" for i in range(5)) + "{nonsense\n")
     prepare(tmp_path / "a.jsonl", tmp_path / "out", "--format", "parquet", "--on-bad-record", "skip")

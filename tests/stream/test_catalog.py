@@ -459,6 +459,31 @@ def test_broken_lines_of_a_table_are_skipped_and_counted_by_every_run(tmp_path, 
         assert all(same(columns[field], values) for field, values in expected.items())
 
 
+@pytest.mark.parametrize("on_bad_record", ["stop", "skip"])
+@pytest.mark.parametrize("kind", LINES)
+def test_empty_lines_of_a_table_are_no_rows(tmp_path, host, kind, on_bad_record, monkeypatch):
+    """In front, in the middle and at the end, of a block too; a broken line keeps its number in the file."""
+    monkeypatch.setattr(table_rows, "_BLOCK_BYTES", 1 << 12)
+    name, lines, wrong, header = LINES[kind]
+    spread = [line + "\n \r\n" * (number % 5 == 0) for number, line in enumerate(lines)]
+    for folder, content in (("good", lines), ("gaps", ["", *spread, "", ""]), ("broken", ["", *spread[:7], wrong])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("\n".join([*([header] if header else []), *content]) + "\n")
+    expected, _ = open_dataset(tmp_path / "good", channel="train", host=host).read(np.arange(3000))
+    dataset = open_dataset(tmp_path / "gaps", channel="train", host=host, on_bad_record=on_bad_record)
+    assert (len(dataset), dataset.bad.skipped) == (3000, 0)
+    columns, _ = dataset.read(np.arange(3000))
+    assert all(same(columns[field], values) for field, values in expected.items())
+    assert dataset.place(2000).endswith(f"{name}, record 2000"), "its line is another one"
+    with pytest.raises(DataError, match=f"line {13 + bool(header)}[ ,:]"):
+        open_dataset(tmp_path / "broken", channel="train", host=host)
+
+
+def test_empty_lines_at_the_end_leave_the_others_their_numbers(tmp_path, host):
+    (tmp_path / "data.csv").write_text("1,2\n0,3\n\n\n")
+    assert open_dataset(tmp_path / "data.csv", channel="train", host=host).place(1).endswith("data.csv, line 2")
+
+
 def test_all_records_broken_leaves_nothing(tmp_path, host):
     def change(data):
         for number in range(1, 69):
