@@ -26,6 +26,15 @@ def page(kind: str, documents: Sequence[Document], request: Document, *, result:
     found.sort(
         key=lambda document: document.get(order, ""), reverse=request.get("SortOrder", "Descending") == "Descending"
     )
+    return cut(found, request, result=result)
+
+
+def cut(found: Sequence[Document], request: Document, *, result: str) -> Document:
+    """The page of an answer, whose entries are found and in order, that a request asks for.
+
+    Raises:
+        ApiError: a token that this rehearsal has not given.
+    """
     try:
         first = int(request.get("NextToken") or 0)
     except ValueError as error:

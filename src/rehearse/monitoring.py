@@ -99,7 +99,7 @@ def list_executions(context: Context, request: Document) -> Document:
         raise ApiError("Rehearsed are executions of one MonitoringScheduleName.", code="NotRehearsed")
     found = _executions(context, request["MonitoringScheduleName"])
     found.sort(key=lambda item: item["ScheduledTime"], reverse=request.get("SortOrder", "Descending") == "Descending")
-    return {"MonitoringExecutionSummaries": found}
+    return listing.cut(found, request, result="MonitoringExecutionSummaries")
 
 
 def start(context: Context, request: Document) -> Document:

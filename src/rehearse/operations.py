@@ -192,8 +192,7 @@ TUNING = {
     "ListTrainingJobsForHyperParameterTuningJob": Operation(
         call=tuning.list_jobs,
         does=f"{PAGING} HyperParameterTuningJobName StatusEquals",
-        same="tuned values, objective, status",
-        differs="always one page when sorted by objective",
+        same="tuned values, objective, status, order, pages",
     ),
     "StopHyperParameterTuningJob": Operation(
         call=tuning.stop, does="HyperParameterTuningJobName", same="its training jobs are stopped"
@@ -237,9 +236,9 @@ MONITORING = {
     ),
     "ListMonitoringExecutions": Operation(
         call=monitoring.list_executions,
-        does="MonitoringScheduleName SortOrder MaxResults",
-        same="status of each execution, its processing job",
-        differs="one schedule, always one page",
+        does="MonitoringScheduleName SortOrder NextToken MaxResults",
+        same="status of each execution, its processing job, pages",
+        differs="of one schedule",
     ),
     "StartMonitoringSchedule": Operation(call=monitoring.start, does="MonitoringScheduleName", same="goes on from now"),
     "StopMonitoringSchedule": Operation(
@@ -296,9 +295,7 @@ REGISTRY = {
 
 TAGS = {
     "AddTags": Operation(call=tags.add, does="ResourceArn Tags", same="tags of every rehearsed resource"),
-    "ListTags": Operation(
-        call=tags.list_all, does="ResourceArn NextToken MaxResults", same="tags", differs="always one page"
-    ),
+    "ListTags": Operation(call=tags.list_all, does="ResourceArn NextToken MaxResults", same="tags, pages"),
     "DeleteTags": Operation(call=tags.delete, does="ResourceArn TagKeys", same="by key"),
 }
 

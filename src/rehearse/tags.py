@@ -1,5 +1,6 @@
 """Tags of any resource, by its ARN."""
 
+from . import listing
 from .context import Context
 from .store import NAMES, Document
 
@@ -18,7 +19,7 @@ def add(context: Context, request: Document) -> Document:
 
 def list_all(context: Context, request: Document) -> Document:
     """ListTags."""
-    return {"Tags": context.store.by_arn(request["ResourceArn"])[1].get("Tags", [])}
+    return listing.cut(context.store.by_arn(request["ResourceArn"])[1].get("Tags", []), request, result="Tags")
 
 
 def delete(context: Context, request: Document) -> Document:

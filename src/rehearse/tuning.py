@@ -64,7 +64,7 @@ def list_jobs(context: Context, request: Document) -> Document:
         done = [child for child in found if child["ObjectiveStatus"] == "Succeeded"]
         done.sort(key=_value, reverse=request.get("SortOrder", "Ascending") == "Descending")
         rest = [child for child in found if child["ObjectiveStatus"] != "Succeeded"]
-        return {"TrainingJobSummaries": done + rest}
+        return listing.cut(done + rest, request, result="TrainingJobSummaries")
     return listing.page("TrainingJob", found, request, result="TrainingJobSummaries")
 
 
