@@ -45,7 +45,7 @@ def test_torch_stands_apart_in_one_version() -> None:
     assert {name: version for name, version in pins("cuda").items() if shared.get(name, version) != version} == {}
 
 
-@pytest.mark.parametrize("name", ["runtime", "dev", "cuda", "sdk2", "sdk3"])
+@pytest.mark.parametrize("name", ["runtime", "dev", "cuda", "sdk2", "sdk3", "awscli"])
 def test_every_pin_has_hashes_and_no_place_is_named(name: str) -> None:
     text = (LOCKS / f"{name}.txt").read_text()
     unhashed = re.findall(r"^[a-z].*==.*$(?!\n    --hash)", text, re.MULTILINE)

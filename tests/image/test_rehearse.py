@@ -2,11 +2,12 @@
 
 import io
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ..rehearse.conftest import ROLE, Rehearsal, ask, channel, ended, until
+from ..rehearse.conftest import ROLE, Rehearsal, archive, ask, channel, ended, until
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,34 @@ def test_a_killed_rehearsal_is_swept_and_a_missing_image_is_named(image, tmp_pat
     assert "The engine has no image 'nothing:here'" in ended(second, "no-image")["FailureReason"]
     assert second.stop() == 0
     assert left(second) == ([], [])
+
+
+ECHO = "def model_fn(folder): return 1\ndef predict_fn(rows, model): return rows\n"
+
+
+@pytest.mark.timeout(1200)
+def test_twenty_endpoints_come_and_go_and_leave_nothing(rehearsal, image):
+    bucket, sagemaker = rehearsal.bucket(), rehearsal.sagemaker
+    rehearsal.put(bucket, "echo.tar.gz", archive(**{"code/inference_py": ECHO}))
+    container = {"Image": image, "ModelDataUrl": f"s3://{bucket}/echo.tar.gz"}
+    variant = {"VariantName": "v", "ModelName": "echo", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_model(ModelName="echo", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    sagemaker.create_endpoint_config(EndpointConfigName="echo", ProductionVariants=[variant])
+
+    def threads():
+        return len(list(Path(f"/proc/{rehearsal.process.pid}/task").iterdir()))
+
+    def come_and_go():
+        sagemaker.create_endpoint(EndpointName="echo", EndpointConfigName="echo")
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="echo", WaiterConfig={"Delay": 1})
+        assert ask(rehearsal, "echo", b"[[1]]", ContentType="application/json")[0] == [[1]]
+        sagemaker.delete_endpoint(EndpointName="echo")
+        sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="echo", WaiterConfig={"Delay": 1})
+
+    come_and_go()
+    before = threads()
+    for _ in range(20):
+        come_and_go()
+    until(lambda: threads() <= before + 2, "the threads have ended")
+    assert left(rehearsal) == ([], [])
+    assert not list(rehearsal.log.parent.glob("twofold-rehearse-*/endpoints/*"))

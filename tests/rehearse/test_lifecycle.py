@@ -169,14 +169,18 @@ def test_ninety_to_ten_is_measured_within_three_sigma(shared, make):
 
 
 @pytest.mark.slow
-def test_deleting_again_and_again_leaves_nothing(shared, make):
+def test_twenty_endpoints_come_and_go_and_leave_nothing(shared, make):
     def left():
-        threads = len(list(Path(f"/proc/{shared.process.pid}/task").iterdir()))
-        return threads, len(marked(shared.state)), len(list(shared.log.parent.glob("twofold-rehearse-*/endpoints/*")))
+        process = Path(f"/proc/{shared.process.pid}")
+        files = sorted(path.name for path in shared.log.parent.glob("twofold-rehearse-*/**/*"))
+        endpoints = sorted(path.name for path in (shared.state / "resources" / "Endpoint").glob("*"))
+        # Connections that clients keep open have a thread and a descriptor each.
+        counts = len(list((process / "task").iterdir())), len(list((process / "fd").iterdir()))
+        return *counts, len(marked(shared.state)), files, endpoints
 
     make.delete(make.endpoint("warm"))
-    before = left()
-    for _ in range(5):
+    threads, descriptors, *rest = left()
+    for _ in range(20):
         make.delete(make.endpoint("one"))
-    until(lambda: left()[0] <= before[0] + 2, "the threads have ended")
-    assert left()[1:] == before[1:]
+    until(lambda: left()[0] <= threads + 2 and left()[1] <= descriptors + 4, "threads and descriptors are gone")
+    assert left()[2:] == tuple(rest)

@@ -1,4 +1,4 @@
-"""AWS's own SDKs, each in an environment of its own, because their pins conflict with ours.
+"""AWS's own SDKs and command line, each in an environment of its own, because their pins conflict with ours.
 
     .cache/sdk/<name>-<hash>    an environment made from docker/locks/<name>.txt, kept until the lock changes
     <tmp_path>/home             what a user of local mode has in `~/.sagemaker`

@@ -1,6 +1,6 @@
 """The classic flow of SageMaker's guides with AWS's SDK v2 on a real instance type: only the address differs.
 
-    rehearse_v2.py IMAGE FOLDER        reads training.csv and held.json there, writes answer.json
+    rehearse_v2.py IMAGE FOLDER        reads training.csv and held.csv there, writes answer.json
 
 AWS_ENDPOINT_URL in the environment points at the rehearsal.
 """
@@ -35,7 +35,7 @@ predictor = estimator.deploy(
     serializer=CSVSerializer(),
     deserializer=JSONDeserializer(),
 )
-answer = predictor.predict(json.loads((folder / "held.json").read_text()))
+answer = predictor.predict((folder / "held.csv").read_text())
 (folder / "answer.json").write_text(json.dumps(answer))
 predictor.delete_model()
 predictor.delete_endpoint()
