@@ -91,6 +91,7 @@ ARG VERSION
 ARG REVISION
 LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
+      com.amazonaws.sagemaker.capabilities.bidirectional-streaming=true \
       org.opencontainers.image.title=twofold \
       org.opencontainers.image.description="One image that trains and serves PyTorch models on Amazon SageMaker and on a laptop" \
       org.opencontainers.image.licenses=Apache-2.0 \

@@ -92,6 +92,7 @@ TESTED_THROUGH = {
     "serve/gateway/connection.py": "serve/gateway/test_loop.py",
     "serve/gateway/handler.py": "serve/gateway/test_loop.py",
     "serve/gateway/limits.py": "serve/gateway/test_loop.py",
+    "serve/gateway/outlet.py": "serve/gateway/test_wsgi.py",
     "baseline/columns.py": "monitor/test_tables.py",
     "baseline/files.py": "monitor/test_baseline.py",
     "train/baseline.py": "monitor/test_training.py",

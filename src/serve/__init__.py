@@ -17,7 +17,8 @@
              │            └── torch_engine   PyTorch, for everything else; the one module that imports torch
              └── handlers       a user's inference.py: user_functions, defaults, streams, combiner
 
-A multi-model endpoint has another app, models_app, over a registry of model_processes, each of which has its services.
+A WebSocket is a `conversation` with the same services. A multi-model endpoint has another app, models_app, over a
+registry of model_processes, each of which has its services.
 
 Nothing here writes to disk but gunicorn's heartbeat files, long bodies and a user's requirements, in the temporary
 folder.

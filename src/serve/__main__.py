@@ -46,6 +46,7 @@ def serve(environ: Mapping[str, str]) -> None:
     settings = read_server_settings(environ)
     # Engines and Flask take their time to import: --help, a wrong setting and an early SIGTERM need not wait for them.
     from .app import create_app  # noqa: PLC0415
+    from .conversation import talk_with  # noqa: PLC0415
     from .porter import Porter  # noqa: PLC0415
     from .queued import queue_rows  # noqa: PLC0415
     from .server import run  # noqa: PLC0415
@@ -60,7 +61,8 @@ def serve(environ: Mapping[str, str]) -> None:
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)
     porter.state = "warming"
     rows = queue_rows(service, settings.batch_rows)
-    run(create_app(service, endpoint), endpoint, settings, rows, porter.hand_over())
+    app, talk = create_app(service, endpoint), talk_with(service)
+    run(app, endpoint, settings, rows=rows, talk=talk, listener=porter.hand_over())
 
 
 if __name__ == "__main__":

@@ -115,10 +115,7 @@ class ChatService:
             RequestError: the body is no such request; the field is named.
         """
         request = read_request(invocation.body)
-        with self._turn:
-            generated = self._generator.generate(request)
-        text = _until(iter(generated), request.stops)
-        answer = _Answer(request.model or self._name, generated, request.limit)
+        answer, text = self._begin(request)
         if request.stream:
             events = _events(answer, text, usage=request.stream_options.include_usage)
             return Reply(Stream(events, self._turn, lines=False), "text/event-stream", headers=_UNBUFFERED)
@@ -128,6 +125,25 @@ class ChatService:
         choice = {"index": 0, "message": message, "finish_reason": answer.finish}
         body = answer.head("chat.completion") | {"choices": [choice], "usage": answer.usage}
         return Reply(orjson.dumps(body), "application/json")
+
+    def chunks(self, message: str | bytes) -> Stream:
+        """Answer a message of a WebSocket, a prompt or a request as JSON, with one object a piece of text.
+
+        Raises:
+            RequestError: the message is an object, but no such request; the field is named.
+        """
+        body = message.encode() if isinstance(message, str) else message
+        if not body.lstrip().startswith(b"{"):
+            body = orjson.dumps({"messages": [{"role": "user", "content": body.decode("utf-8", "replace")}]})
+        request = read_request(body)
+        answer, text = self._begin(request)
+        return Stream(_chunks(answer, text, usage=request.stream_options.include_usage), self._turn, lines=False)
+
+    def _begin(self, request: ChatRequest) -> "tuple[_Answer, Iterator[str]]":
+        with self._turn:
+            generated = self._generator.generate(request)
+        answer = _Answer(request.model or self._name, generated, request.limit)
+        return answer, _until(iter(generated), request.stops)
 
 
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -174,22 +190,24 @@ class _Answer:
 
 def _events(answer: _Answer, text: Iterator[str], *, usage: bool) -> Iterator[bytes]:
     """Yield an answer as server-sent events, the last of them `[DONE]`."""
-
-    def event(delta: dict[str, str], finish: str | None = None) -> bytes:
-        choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
-        return _event(answer.head("chat.completion.chunk") | {"choices": choices})
-
-    yield event({"role": "assistant", "content": ""})
-    for piece in text:
-        yield event({"content": piece})
-    yield event({}, answer.finish)
-    if usage:
-        yield _event(answer.head("chat.completion.chunk") | {"choices": [], "usage": answer.usage})
+    for chunk in _chunks(answer, text, usage=usage):
+        yield b"data: " + orjson.dumps(chunk) + b"\n\n"
     yield _DONE
 
 
-def _event(content: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(content) + b"\n\n"
+def _chunks(answer: _Answer, text: Iterator[str], *, usage: bool) -> Iterator[dict[str, Any]]:
+    """Yield the objects of an answer that comes in parts."""
+
+    def chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+        choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+        return answer.head("chat.completion.chunk") | {"choices": choices}
+
+    yield chunk({"role": "assistant", "content": ""})
+    for piece in text:
+        yield chunk({"content": piece})
+    yield chunk({}, answer.finish)
+    if usage:
+        yield answer.head("chat.completion.chunk") | {"choices": [], "usage": answer.usage}
 
 
 def _until(pieces: Iterator[str], stops: list[str]) -> Iterator[str]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import orjson
 
-from ..errors import Overloaded
+from ..errors import Overloaded, RequestError
 from .access import access_line
 from .board import BUSY_SINCE, IN_FLIGHT, Board
+from .conversation import PATH as TALK
 from .gateway.connection import Exchange
 from .gateway.loop import Loop
 from .gateway.reply import JSON, full, refusal
+from .gateway.websocket import SWITCHED, WebSockets
 from .gateway.wsgi import Threads
 from .health import GOOD, Health, health
 from .hot import PATH, HotRoute
@@ -50,11 +52,19 @@ class Front:
     """Handler of the loop."""
 
     def __init__(
-        self, loop: Loop, threads: Threads, hot: HotRoute | None, place: Place, settings: ServerSettings
+        self,
+        loop: Loop,
+        threads: Threads,
+        hot: HotRoute | None,
+        *,
+        sockets: WebSockets | None,
+        place: Place,
+        settings: ServerSettings,
     ) -> None:
         self._loop = loop
         self._threads = threads
         self._hot = hot
+        self._sockets = sockets
         self._place = place
         self._settings = settings
         self._row = place.board.rows[place.seat]
@@ -89,8 +99,11 @@ class Front:
             self._loop.answer(exchange, data, keep_alive=keep_alive)
             return
         try:
-            self._threads.submit(exchange)
-        except Overloaded as error:
+            if self._sockets is not None and head.path == TALK:
+                self._sockets.open(exchange, head)
+            else:
+                self._threads.submit(exchange)
+        except (Overloaded, RequestError) as error:
             self._loop.answer(exchange, refusal(head, error, keep_alive=keep_alive), keep_alive=keep_alive)
 
     def answered(self, exchange: Exchange) -> None:
@@ -101,7 +114,9 @@ class Front:
         if head is not None and head.path in _UNCOUNTED:
             return
         seconds = (time.monotonic() - exchange.arrived, *exchange.seconds)
-        self._meter.answered(exchange.status, seconds)
+        if exchange.status != SWITCHED:
+            # How long somebody talked is nobody's latency.
+            self._meter.answered(exchange.status, seconds)
         if self._settings.access_log:
             _write(access_line(exchange, seconds))
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from ..contract.endpoint import Endpoint
 from ..contract.machine import gpu_here, threads_here
-from ..errors import FormatError, NotAcceptable, UnsupportedMediaType
+from ..errors import FormatError, ModelError, NotAcceptable, TwofoldError, UnsupportedMediaType
 from ..formats.table import media_type
 from .combiner import Combiner
 from .context import Context
 from .defaults import JSON_LINES, Defaults, as_bytes
+from .gateway.incoming import Incoming, Message
 from .invocation import Invocation, Reply, refusal
 from .streams import Stream
 from .user_functions import UserFunctions, call
@@ -110,7 +111,49 @@ class HandlerService:
             refused = _refused(error, invocation)
             if refused is None:
                 raise
-            return refused
+            return refusal(refused.status, str(refused))
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the user has a function for WebSockets."""
+        return self._functions.bidirectional_fn is not None
+
+    def converse(self, incoming: Incoming, invocation: Invocation) -> Iterator[Message]:
+        """Let the user's `bidirectional_fn` answer a client's messages; for a thread of its own.
+
+        While it waits for a message, others have their turn.
+
+        Raises:
+            Refused: an error of the toolkit's.
+            ModelError: the function is none that yields.
+            Exception: whatever else the function raises.
+        """
+        function = self._functions.bidirectional_fn
+        if function is None:
+            return
+        self._ensure_loaded()
+        context = Context(self._folder, invocation)
+        with self._turn:
+            parts = call(function, (_Turns(incoming, self._turn), self._model), context)
+        if not isinstance(parts, Iterator):
+            raise ModelError(
+                f"bidirectional_fn of {self._functions.file} returned {type(parts).__name__}. Expected a generator: "
+                f"let it yield its answers."
+            )
+        try:
+            while True:
+                with self._turn:
+                    part = next(parts, None)
+                if part is None:
+                    return
+                yield _message(part)
+        except Exception as error:
+            raise _refused(error, invocation) or error from error
+        finally:
+            with self._turn:
+                close = getattr(parts, "close", None)
+                if close is not None:
+                    close()
 
     def _transform(self, body: str | bytes, content_type: str, accept: str, context: Context) -> Any:  # noqa: ANN401
         functions = self._functions
@@ -173,17 +216,59 @@ def _text(invocation: Invocation) -> str | bytes:
         raise FormatError(f"The body is no UTF-8 at byte {error.start}. Expected {kind} in UTF-8.") from error
 
 
-def _refused(error: Exception, invocation: Invocation) -> Reply | None:
-    """Turn an error of the toolkit's into the reply that it stands for; None if it is another one."""
+def _refused(error: Exception, invocation: Invocation) -> "Refused | None":
+    """Turn an error of the toolkit's into what it stands for; None if it is another one."""
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
     if f"{_TOOLKIT_ERRORS}.BaseInferenceToolkitError" in names:
         log.info("Refused with %s: %s", error.status_code, error.message)  # type: ignore[attr-defined]
-        return refusal(int(error.status_code), str(error.message))  # type: ignore[attr-defined]
+        return Refused(int(error.status_code), str(error.message))  # type: ignore[attr-defined]
     if f"{_TOOLKIT_ERRORS}.UnsupportedFormatError" in names:
         # The toolkit has one error for both ends.
         asked = invocation.content_type
         unread = asked and asked in str(error)
         found = UnsupportedMediaType if unread else NotAcceptable
         header = f"Content-Type is {asked[:80]!r}" if unread else f"Accept is {invocation.accept[:80]!r}"
-        return refusal(found.status, f"{header}, which this model does not take. Correct the header.")
+        return Refused(found.status, f"{header}, which this model does not take. Correct the header.")
     return None
+
+
+class Refused(TwofoldError):
+    """The user's functions refuse a request, in words that are meant for the client."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Turns:
+    """A client's messages as the user's function sees them: whoever waits for one lets others have their turn."""
+
+    def __init__(self, incoming: Incoming, turn: threading.BoundedSemaphore) -> None:
+        self._incoming, self._turn = incoming, turn
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        self._turn.release()
+        try:
+            return next(self._incoming)
+        finally:
+            self._turn.acquire()
+
+    def poll(self) -> Message | None:
+        """Return the next message if it has come already, without waiting."""
+        return self._incoming.poll()
+
+    @property
+    def closed(self) -> bool:
+        """Whether no message will come any more."""
+        return self._incoming.closed
+
+
+def _message(part: Any) -> Message:  # noqa: ANN401 - whatever the user's function yields
+    """Turn what was yielded into a message: text as text, bytes as bytes, anything else as JSON in text."""
+    if isinstance(part, str):
+        return part
+    encoded = as_bytes(part)
+    return encoded if isinstance(part, bytes | bytearray | memoryview) else encoded.decode()

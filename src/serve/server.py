@@ -14,6 +14,7 @@ from ..contract.machine import cpus
 from ..contract.paths import scratch
 from .board import Board
 from .gateway.seats import Passage
+from .gateway.websocket import Talk
 from .queued import Rows
 from .settings import ServerSettings
 from .worker import Shared, Worker, after_exit, after_fork, before_fork
@@ -39,14 +40,27 @@ class Server(BaseApplication):  # type: ignore[misc]  # the same
     """The one gunicorn application; settings come from the endpoint, never from gunicorn's own files or variables."""
 
     def __init__(
-        self, app: Flask, endpoint: Endpoint, settings: ServerSettings, rows: Rows | None, listener: int | None
+        self,
+        app: Flask,
+        endpoint: Endpoint,
+        settings: ServerSettings,
+        *,
+        rows: Rows | None,
+        talk: Talk | None,
+        listener: int | None,
     ) -> None:
         self._settings = gunicorn_settings(endpoint, listener)
         # A worker that stops keeps its seat until it has ended, beside the one that replaces it.
         seats = 2 * int(self._settings["workers"])
         board = Board(seats)
         self.shared = Shared(
-            application=app, endpoint=endpoint, board=board, passage=Passage(seats), settings=settings, rows=rows
+            application=app,
+            endpoint=endpoint,
+            board=board,
+            passage=Passage(seats),
+            settings=settings,
+            rows=rows,
+            talk=talk,
         )
         _add_metrics(app, board)
         super().__init__()
@@ -87,11 +101,13 @@ def run(
     app: Flask,
     endpoint: Endpoint,
     settings: ServerSettings | None = None,
+    *,
     rows: Rows | None = None,
+    talk: Talk | None = None,
     listener: int | None = None,
 ) -> None:
     """Serve until SIGTERM, then answer what is in flight and leave by SystemExit: 0 after a stop that was asked for."""
-    Server(app, endpoint, settings or ServerSettings(), rows, listener).run()
+    Server(app, endpoint, settings or ServerSettings(), rows=rows, talk=talk, listener=listener).run()
 
 
 def _add_metrics(app: Flask, board: Board) -> None:

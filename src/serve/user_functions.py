@@ -28,6 +28,7 @@ ARGUMENTS = {
     "predict_fn": 2,
     "batch_predict_fn": 2,
     "output_fn": 2,
+    "bidirectional_fn": 2,
 }
 """Each function that a user may define, and its arguments without the context."""
 
@@ -45,6 +46,7 @@ class UserFunctions:
     predict_fn: Function | None
     batch_predict_fn: Function | None
     output_fn: Function | None
+    bidirectional_fn: Function | None
 
 
 def program_path(folder: Path, program: str | None) -> Path | None:

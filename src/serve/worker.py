@@ -21,6 +21,7 @@ from .front import Front, Place
 from .gateway.limits import Limits
 from .gateway.loop import Loop
 from .gateway.seats import Passage, Seats
+from .gateway.websocket import Talk, WebSockets
 from .gateway.wsgi import Threads
 from .hot import HotRoute
 from .queued import Rows
@@ -58,6 +59,8 @@ class Shared:
     """How requests wait, and what is told about them."""
     rows: Rows | None
     """A model whose requests need not pass the application; None for everything else."""
+    talk: Talk | None
+    """What answers WebSockets; None where the application answers their path, too."""
 
 
 class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -95,7 +98,8 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         loop = Loop([listener.sock for listener in self.sockets], limits, seats)
         threads = Threads(self.wsgi, loop, threads=_THREADS, waiting=_WAITING, port=endpoint.port)
         place = Place(board=shared.board, seat=self.seat, patience=float(endpoint.timeout))
-        front = Front(loop, threads, _hot_route(shared, loop), place, shared.settings)
+        sockets = WebSockets(loop, limits, shared.talk) if shared.talk else None
+        front = Front(loop, threads, _hot_route(shared, loop), sockets=sockets, place=place, settings=shared.settings)
         loop.run(front, self)
         front.last_words()
         logging.shutdown()

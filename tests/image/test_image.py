@@ -31,6 +31,7 @@ def test_labels_tell_sagemaker_what_the_image_can(config: dict) -> None:
     capability = "com.amazonaws.sagemaker.capabilities."
     assert config["Labels"][capability + "multi-models"] == "true"
     assert config["Labels"][capability + "accept-bind-to-port"] == "true"
+    assert config["Labels"][capability + "bidirectional-streaming"] == "true"
 
 
 def test_labels_tell_where_the_image_comes_from(config: dict) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 CHOICES = {"epochs": 10, "batch_size": 64, "learning_rate": 0.001}
 WANTED_ACCURACY = 0.95
@@ -100,6 +101,10 @@ def test_a_model_is_trained_packed_served_asked_and_stopped(
         assert status == 200, body
         assert headers["Content-Type"].partition(";")[0] == media_type
         assert digits.accuracy(read(body)) >= WANTED_ACCURACY, media_type
+    address = endpoint.url.replace("http", "ws") + "/invocations-bidirectional-stream"
+    with connect(address, proxy=None) as conversation:
+        conversation.send(json.dumps(digits.rows[:1].tolist()))
+        assert len(json.loads(conversation.recv(30))["labels"]) == 1
 
     assert endpoint.stop(seconds=30) < 25
     assert endpoint.inspect("{{.State.ExitCode}}") == "0", endpoint.logs()

@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, write_manifest
 from twofold.models.gpt_generate import Sampling, generate_text
 from twofold.models.table import build
+from twofold.serve.conversation import PATH
+from websockets.sync.client import connect
 
 ARGUMENTS = {"vocabulary": 257, "context": 32, "width": 16, "layers": 1, "heads": 2, "tokenizer": "bytes"}
 
@@ -45,6 +47,29 @@ def test_a_conversation_with_a_server(gpt, serving):
     assert done == "data: [DONE]"
     deltas = [json.loads(chunk.removeprefix("data: "))["choices"][0]["delta"] for chunk in chunks]
     assert "".join(delta.get("content", "") for delta in deltas) == expected
+
+
+@pytest.mark.procs
+def test_a_prompt_on_a_websocket_is_answered_piece_by_piece(gpt, serving):
+    base, module = gpt
+    server = serving(base, SAGEMAKER_MODEL_SERVER_WORKERS="1").ready()
+    ask = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 12, "temperature": 0.7, "seed": 5}
+    expected = "".join(generate_text(module, "hello", max_tokens=12, sampling=Sampling(temperature=0.7, seed=5)))
+
+    def answer():
+        while True:
+            choice = json.loads(talk.recv(30))["choices"][0]
+            yield choice["delta"].get("content", "")
+            if choice["finish_reason"]:
+                return
+
+    with connect(f"ws://127.0.0.1:{server.port}{PATH}", proxy=None) as talk:
+        talk.send(json.dumps(ask))
+        assert "".join(answer()) == expected
+        talk.send("hello")
+        assert "".join(answer()), "a prompt as it is"
+        talk.send(json.dumps(ask | {"temperature": -1}))
+        assert "temperature" in json.loads(talk.recv(30))["error"]["message"]
 
 
 @pytest.mark.procs

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from twofold.contract.endpoint import Endpoint
 from twofold.serve.engine import EngineSettings
+from twofold.serve.gateway.incoming import Incoming
 from twofold.serve.invocation import Invocation
 from twofold.serve.services import open_service
 from twofold.serve.user_functions import ARGUMENTS
@@ -19,15 +20,18 @@ EXAMPLES = {
 }
 
 
+def serve(title, folder):
+    (folder / "code").mkdir()
+    (folder / "code" / "inference.py").write_text(EXAMPLES[title])
+    return open_service(folder, Endpoint(), EngineSettings())
+
+
 @pytest.fixture
 def example(tmp_path):
     """example(title, folder) -> ask(body) -> reply of that example's service."""
 
     def make(title, folder=None):
-        folder = folder or tmp_path
-        (folder / "code").mkdir()
-        (folder / "code" / "inference.py").write_text(EXAMPLES[title])
-        service = open_service(folder, Endpoint(), EngineSettings())
+        service = serve(title, folder or tmp_path)
         return lambda body: service.answer(Invocation(body, "application/json"))
 
     return make
@@ -39,6 +43,7 @@ def test_every_example_is_tried_here():
         "with a model of its own",
         "with batches",
         "that streams",
+        "that talks",
         "that refuses",
     }
 
@@ -60,6 +65,18 @@ def test_a_model_of_its_own(example, tmp_path):
 
 def test_batches(example):
     assert json.loads(example("with batches")(b"[1, 2]").body) == [3, 6]
+
+
+def test_a_conversation(tmp_path):
+    service = serve("that talks", tmp_path)
+    incoming = Incoming(list)
+    answers = service.converse(incoming, Invocation(b""))
+    incoming.put("say")
+    assert [next(answers), next(answers)] == ["say one", "say two"]
+    incoming.put("stop")
+    incoming.put("go")
+    incoming.end()
+    assert list(answers) == ["go one", "go two", "go three"]
 
 
 def test_a_stream(example):

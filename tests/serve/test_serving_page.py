@@ -8,6 +8,7 @@ from twofold.contract.endpoint import Endpoint, read_endpoint
 from twofold.serve.gateway.head import MAX_HEAD, MAX_HEADERS, MAX_TARGET
 from twofold.serve.gateway.intake import SPOOL
 from twofold.serve.gateway.limits import Limits
+from twofold.serve.gateway.websocket import FAREWELL, MOST
 from twofold.serve.hot import MAX_BODY
 from twofold.serve.settings import ServerSettings, read_server_settings
 
@@ -40,5 +41,9 @@ def test_limits_are_those_of_the_code():
         f"closed after {limits.idle:g} s",
         f"above {SPOOL >> 20} MB is kept in a file",
         f"of up to {MAX_BODY >> 10} KB",
+        f"At most {MOST} connections a worker",
+        f"silent for {limits.ask:g} s is asked by a ping and given up after {limits.silent:g} s",
+        f"without a message for {limits.quiet / 60:g} minutes",
+        f"for up to {FAREWELL:g} s, then it is closed with 1001",
     ):
         assert words in text

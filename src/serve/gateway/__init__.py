@@ -9,6 +9,9 @@
       ├── connection  one client, and the request that is being answered
       └── reply       answers as bytes
     wsgi          the application in threads, answers that stream
+    websocket     what a connection can turn into: messages both ways
+      └── incoming  those of the client
+    outlet        parts of an answer, from a thread to a client that may be slow
 
 Other threads reach the loop through `post`, nothing else.
 """

@@ -2,8 +2,29 @@
 
 import math
 import socket
+from typing import Protocol
 
 from .intake import Intake, Request
+
+
+class Channel(Protocol):
+    """What a connection has turned into that speaks HTTP no more."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what the client has sent."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Do what is due; called about once a second."""
+        ...
+
+    def drain(self) -> None:
+        """Come to an end: the loop is to stop."""
+        ...
+
+    def ended(self) -> None:
+        """Note that the connection is closed."""
+        ...
 
 
 class Connection:
@@ -11,6 +32,7 @@ class Connection:
 
     __slots__ = (
         "address",
+        "channel",
         "closing",
         "continued",
         "deadline",
@@ -34,6 +56,8 @@ class Connection:
         """Bytes that the socket did not take yet."""
         self.exchange: Exchange | None = None
         """The request that is being answered."""
+        self.channel: Channel | None = None
+        """What takes all that comes, once the connection has left HTTP."""
         self.events = 0
         """What epoll watches."""
         self.deadline = math.inf

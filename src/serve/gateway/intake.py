@@ -93,6 +93,10 @@ class Intake:
         except ProtocolError as error:
             return Request(self._head, error=error, last=True)
 
+    def rest(self) -> bytes:
+        """Take what has been received behind the last request."""
+        return self._cut(len(self._buffer))
+
     def close(self) -> None:
         """Give up a body that is not whole."""
         if self._file:

@@ -24,5 +24,11 @@ class Limits:
     """For requests in flight after the order to stop."""
     farewell: float = 2.0
     """For an idle connection after the order to stop: a request may be on its way."""
+    ask: float = 30.0
+    """Of silence on a WebSocket, until its client is asked for a sign of life."""
+    silent: float = 90.0
+    """Of silence on a WebSocket, until it is given up."""
+    quiet: float = 1800.0
+    """Without a message on a WebSocket that waits for one, until it is closed; the platform's own bound."""
     connections: int = 10_000
     """Connections at once; more wait in the kernel."""

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ...errors import ProtocolError
-from .connection import Connection, Exchange
+from .connection import Channel, Connection, Exchange
 from .door import Door
 from .handler import Handler, Owner
 from .intake import Intake, Request
@@ -27,6 +27,8 @@ from .seats import Seats
 
 READ = 64 << 10
 """Bytes of one read; above 128 KB the allocator would ask the kernel for every buffer."""
+_FRAMES = 8 << 10
+"""Bytes of one read where they may be thousands of small frames, which others would have to wait for."""
 _READ_AHEAD = 256 << 10
 """Bytes of further requests that are read while one is being answered."""
 _LINGER = 3.0
@@ -106,7 +108,9 @@ class Loop:
         self._seats.leave()
         self._door.close()
         for connection in self._connections.values():
-            if connection.exchange is None and connection.intake.waiting:
+            if connection.channel is not None:
+                connection.channel.drain()
+            elif connection.exchange is None and connection.intake.waiting:
                 connection.deadline = min(connection.deadline, self.now + self._limits.farewell)
 
     def keep_alive(self, exchange: Exchange) -> bool:
@@ -144,6 +148,23 @@ class Loop:
             exchange.started = True
             self._send(exchange.connection, data)
         return len(exchange.connection.out)
+
+    def switch(self, exchange: Exchange, channel: Channel) -> None:
+        """Leave HTTP: the answer to a request has begun, and all that comes from its client is for a channel."""
+        connection = exchange.connection
+        if exchange.done:
+            channel.ended()
+            return
+        connection.channel = channel
+        rest = connection.intake.rest()
+        if rest:
+            channel.feed(rest)
+
+    def listen(self, exchange: Exchange, *, wanted: bool) -> None:
+        """Read from the client of a channel, or leave what it sends to the kernel."""
+        connection = exchange.connection
+        if not exchange.done:
+            self._watch(connection, connection.events | _IN if wanted else connection.events & ~_IN)
 
     def _count(self, exchange: Exchange, data: bytes) -> None:
         if not exchange.started:
@@ -202,7 +223,7 @@ class Loop:
 
     def _read(self, connection: Connection) -> None:
         try:
-            data = connection.sock.recv(READ)
+            data = connection.sock.recv(READ if connection.channel is None else _FRAMES)
         except BlockingIOError:
             return
         except OSError:
@@ -212,6 +233,8 @@ class Loop:
             self._ended(connection)
         elif connection.lingering:
             return
+        elif connection.channel is not None and connection.exchange is not None:
+            connection.channel.feed(data)
         elif connection.exchange is not None or connection.closing or connection.out:
             connection.intake.hold(data)
             if connection.intake.buffered > _READ_AHEAD:
@@ -267,7 +290,8 @@ class Loop:
     def _ended(self, connection: Connection) -> None:
         """The client sends no more; it may still read."""
         connection.ended = True
-        if connection.lingering or (connection.exchange is None and connection.intake.waiting and not connection.out):
+        idle = connection.exchange is None and connection.intake.waiting and not connection.out
+        if connection.lingering or idle or connection.channel is not None:
             self._drop(connection)
             return
         self._watch(connection, connection.events & ~_IN)
@@ -345,6 +369,8 @@ class Loop:
             exchange.done = True
             exchange.status = exchange.status or CLIENT_GONE
             self._handler.answered(exchange)
+        if connection.channel is not None:
+            connection.channel.ended()
         connection.intake.close()
         self._epoll.unregister(connection.fd)
         connection.sock.close()
@@ -360,6 +386,8 @@ class Loop:
                 self._begin(connection, Request(connection.intake.head, error=error, last=True))
             else:
                 self._drop(connection)
+        for channel in [entry.channel for entry in self._connections.values() if entry.channel is not None]:
+            channel.tick(self.now)
         self._seats.count(len(self._connections), self.now)
         self._handler.tick(self.now)
         if not self._owner.tick():

@@ -15,14 +15,11 @@ from .connection import Exchange
 from .head import Head
 from .intake import Request
 from .loop import Loop
+from .outlet import ClientGone, Outlet
 from .reply import JSON, full, start_of
 
 Application = Callable[..., Iterable[bytes]]
 
-_AHEAD = 1 << 20
-"""Bytes of a streamed answer that may wait for the client before its thread does."""
-_LOOK_AGAIN = 0.02
-"""Seconds after which a thread looks whether its client has taken more."""
 _WHOLE = 1 << 20
 """Bytes of an answer of known length that is sent in one piece."""
 
@@ -89,7 +86,7 @@ class _Call:
         self._port = port
         self._status = ""
         self._headers: list[tuple[str, str]] = []
-        self._sent = threading.Event()
+        self._outlet: Outlet[bytes] = Outlet(loop, exchange, bytes)
 
     def run(self) -> None:
         """Answer the request, whatever happens."""
@@ -135,10 +132,10 @@ class _Call:
         chunked = length is None and head.version == "1.1"
         unframed = length is None and not chunked
         keep_alive = self._loop.keep_alive(self._exchange) and not unframed
-        self._post(start_of(head, self._status, self._headers, chunked=chunked, keep_alive=keep_alive))
+        self._outlet.send(start_of(head, self._status, self._headers, chunked=chunked, keep_alive=keep_alive))
         for part in parts:
             if part:
-                self._post(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                self._outlet.send(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
         self._end(b"0\r\n\r\n" if chunked else b"", keep_alive=keep_alive)
 
     def _finish(self, head: Head, body: bytes) -> None:
@@ -151,28 +148,6 @@ class _Call:
     def _end(self, data: bytes, *, keep_alive: bool) -> None:
         exchange = self._exchange
         self._loop.post(lambda: self._loop.answer(exchange, data, keep_alive=keep_alive))
-
-    def _post(self, data: bytes) -> None:
-        """Send a part; wait where the client is slower than the application.
-
-        Raises:
-            ClientGone: nobody takes it.
-        """
-        exchange, sent = self._exchange, self._sent
-        sent.clear()
-
-        def send() -> None:
-            self._loop.part(exchange, data)
-            sent.set()
-
-        self._loop.post(send)
-        sent.wait()
-        while not exchange.done:
-            if len(exchange.connection.out) <= _AHEAD:
-                return
-            sent.clear()
-            sent.wait(_LOOK_AGAIN)
-        raise ClientGone
 
     def _fail(self, head: Head) -> None:
         def send() -> None:
@@ -223,7 +198,3 @@ class _Call:
 def _waits(exchange: Exchange, path: str) -> bool:
     head = exchange.request.head
     return head is not None and head.path == path and not (exchange.started or exchange.done)
-
-
-class ClientGone(Exception):
-    """The client of a streamed answer has closed its connection."""

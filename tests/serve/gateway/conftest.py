@@ -6,10 +6,13 @@ import socket
 import threading
 
 import pytest
+from twofold.errors import Overloaded, RequestError
 from twofold.serve.board import Board
 from twofold.serve.gateway.limits import Limits
 from twofold.serve.gateway.loop import Loop
+from twofold.serve.gateway.reply import refusal
 from twofold.serve.gateway.seats import Passage, Seats
+from twofold.serve.gateway.websocket import WebSockets
 from twofold.serve.gateway.wsgi import Threads
 
 
@@ -35,6 +38,25 @@ class Straight:
         pass
 
 
+class Talking(Straight):
+    """A handler that makes every request but `/ping` a WebSocket."""
+
+    def __init__(self, threads, loop, limits, talk):
+        super().__init__(threads)
+        self.loop = loop
+        self.sockets = WebSockets(loop, limits, talk)
+
+    def take(self, exchange):
+        head = exchange.request.head
+        if head.path == "/ping":
+            super().take(exchange)
+            return
+        try:
+            self.sockets.open(exchange, head)
+        except (Overloaded, RequestError) as error:
+            self.loop.answer(exchange, refusal(head, error, keep_alive=True), keep_alive=True)
+
+
 class Owner:
     """Tells the loop to stop."""
 
@@ -56,13 +78,15 @@ class Owner:
 class Gateway:
     """A running loop and its address."""
 
-    def __init__(self, application, folder, threads=8, waiting=64, **limits):
+    def __init__(self, application, folder, threads=8, waiting=64, talk=None, **limits):
         board, self.passage = Board(1), Passage(1)
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.address = listener.getsockname()
-        self.loop = Loop([listener], Limits(folder=folder, **limits), Seats(board, self.passage, 0))
+        bounds = Limits(folder=folder, **limits)
+        self.loop = Loop([listener], bounds, Seats(board, self.passage, 0))
         self.owner = Owner()
-        self.handler = Straight(Threads(application, self.loop, threads=threads, waiting=waiting, port=0))
+        pool = Threads(application, self.loop, threads=threads, waiting=waiting, port=0)
+        self.handler = Talking(pool, self.loop, bounds, talk) if talk else Straight(pool)
         self.thread = threading.Thread(target=self.loop.run, args=(self.handler, self.owner))
         self.thread.start()
 
