@@ -19,6 +19,35 @@ PREPARE_VARIABLE = "PREPARE_FORMAT"
 MONITOR_VARIABLE = "dataset_source"
 """Variable by which the platform tells a monitoring job where its data is."""
 
+LIFECYCLE = {
+    "init": "Write twofold.yaml, which the verbs from here to `down` read.",
+    "train": "Run a training job on SageMaker.",
+    "deploy": "Make or update an endpoint.",
+    "invoke": "Ask the endpoint.",
+    "shift": "Share requests out between variants.",
+    "promote": "Give one variant all requests.",
+    "rollback": "Go back to what the endpoint was before.",
+    "status": "Show everything of the project.",
+    "logs": "Print the log of a job or an endpoint.",
+    "down": "Delete what costs money, list what is left.",
+}
+"""Verbs of a model's life, in its order; each says more by --help."""
+PROGRAMS = {
+    "rehearse": ("rehearse", "Run a local SageMaker behind AWS_ENDPOINT_URL (on a laptop; not in the image)."),
+    "doctor": ("doctor", "Say what this machine offers, what the job asks, and whether it can work."),
+    "ledger": ("train.ledger_proof", "Prove that a run lost and repeated no sample, or that two runs saw the same."),
+}
+"""Other commands that are programs of their own, by their modules."""
+
+
+class InOrder(click.Group):
+    """Commands in the order in which they were added, not in that of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        del ctx
+        return list(self.commands)
+
 
 def asked_for(paths: Paths, environ: Mapping[str, str]) -> str | None:
     """Find out from the mounted tree which verb is asked for; None where nothing is mounted.
@@ -45,7 +74,7 @@ def asked_for(paths: Paths, environ: Mapping[str, str]) -> str | None:
     return None
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=InOrder, invoke_without_command=True)
 @click.version_option(__version__, prog_name="twofold")
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -88,25 +117,19 @@ def auto(context: click.Context) -> None:
     become(verb, os.environ)
 
 
-@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def ledger(arguments: tuple[str, ...]) -> None:
-    """Prove that a run lost and repeated no sample, or that two runs saw the same."""
-    become("train.ledger_proof", os.environ, arguments)
+def _pass_on(name: str, module: str, text: str) -> None:
+    """Add a command that is a program of its own, with arguments of its own."""
+
+    @main.command(name, help=text, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def run(arguments: tuple[str, ...]) -> None:
+        become(module, os.environ, arguments if module != "lifecycle" else (name, *arguments))
 
 
-@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def rehearse(arguments: tuple[str, ...]) -> None:
-    """Run a local SageMaker behind AWS_ENDPOINT_URL (on a laptop; not in the image)."""
-    become("rehearse", os.environ, arguments)
-
-
-@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def doctor(arguments: tuple[str, ...]) -> None:
-    """Say what this machine offers, what the job asks, and whether it can work."""
-    become("doctor", os.environ, arguments)
+for _name, _text in LIFECYCLE.items():
+    _pass_on(_name, "lifecycle", _text)
+for _name, (_module, _text) in PROGRAMS.items():
+    _pass_on(_name, _module, _text)
 
 
 def become(verb: str, environ: Mapping[str, str], arguments: Sequence[str] = ()) -> None:

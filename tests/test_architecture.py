@@ -30,6 +30,7 @@ FLOORS = {
     "monitor": 4,
     "doctor": 5,
     "rehearse": 5,
+    "lifecycle": 5,
     "__main__": 6,
 }
 # The command reaches the verbs by becoming their process, not by importing them.
@@ -47,6 +48,7 @@ NEVER = {
     "serve": {"boto3"},
     "doctor": {"torch", "flask", "boto3", "numpy"},
     "rehearse": {"torch", "gunicorn"},
+    "lifecycle": {"torch", "flask", "numpy", "gunicorn"},
     "__main__": {"torch", "flask", "boto3", "numpy"},
 }
 NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "src", "twofold"}
@@ -54,6 +56,7 @@ NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "src", "twofold"}
 DOORS = {
     "__main__.py",
     "doctor/__main__.py",
+    "lifecycle/__main__.py",
     "monitor/__main__.py",
     "prepare/__main__.py",
     "prepare/worker.py",
@@ -101,6 +104,8 @@ TESTED_THROUGH = {
     "monitor/observations.py": "monitor/test_quality.py",
     "monitor/profiles.py": "monitor/test_drift.py",
     "monitor/publish.py": "monitor/test_run.py",
+    "lifecycle/": "lifecycle/test_walk.py",
+    "lifecycle/verbs/": "lifecycle/test_walk.py",
     "prepare/": "prepare/test_run.py",
     "rehearse/": "rehearse/test_training.py",
     "stream/ahead.py": "stream/test_pipe.py",

@@ -1,0 +1,38 @@
+"""Entry point of the verbs of `twofold` that ask AWS, or a rehearsal: results on stdout, all else on stderr."""
+
+import os
+import sys
+
+import click
+
+try:
+    from .command import Guarded
+    from .verbs import serving, starting, training, watching
+except ImportError as missing:
+    # boto3 and YAML are for the laptop and for CI, not for the image.
+    sys.exit(f"twofold: {missing}. Expected the extra: pip install 'twofold[lifecycle]'.")
+
+
+@click.group(cls=Guarded, name="twofold")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Walk a model through its life on SageMaker, or on `twofold rehearse`, as twofold.yaml describes it."""
+    context.obj = os.environ
+
+
+for verb in (
+    starting.init,
+    training.train,
+    serving.deploy,
+    serving.invoke,
+    serving.shift,
+    serving.promote,
+    serving.rollback,
+    watching.status,
+    watching.logs,
+    watching.down,
+):
+    main.add_command(verb)
+
+if __name__ == "__main__":
+    main(prog_name="twofold")

@@ -1,0 +1,51 @@
+"""`status`, `logs`, `down`: what there is, what it says, and its end."""
+
+import time
+
+import click
+
+from .. import overview, removal
+from ..command import project_verb
+from ..loglines import LogReader, find_logged
+from ..progress import BUSY
+from ..project import Project
+from ..resources import ENDPOINT, NOTEBOOK, TRAINING, describe, owned
+
+
+@click.command()
+@project_verb()
+def status(project: Project) -> None:
+    """Show everything of this project as a table."""
+    found = list(overview.rows(project))
+    click.echo(overview.table(found) if found else f"Nothing of {project.name} is in {project.aws.region}.")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--follow", is_flag=True, help="Go on until the job ends; of an endpoint, until Ctrl-C.")
+@project_verb()
+def logs(project: Project, *, name: str | None, follow: bool) -> None:
+    """Print the log of a job or an endpoint; unless one is named, of the newest training job."""
+    if name is None:
+        name = next((str(job[TRAINING.name]) for job in owned(project.aws, TRAINING, project.name)), project.name)
+    kind, found = find_logged(project.aws, name)
+    reader = LogReader(project.aws, kind, name)
+    while True:
+        # Looked at before the log is read, which then has all of what has ended.
+        going = kind in (ENDPOINT, NOTEBOOK) or found[kind.status] in BUSY
+        for line in reader.lines():
+            click.echo(line)
+        if not (follow and going):
+            return
+        time.sleep(project.aws.poll_s)
+        found = describe(project.aws, kind, name)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Delete training jobs, packages and all objects as well.")
+@project_verb()
+def down(project: Project, *, everything: bool) -> None:
+    """Stop and delete what costs money by the hour, and list what is left."""
+    removal.down(project, everything=everything)
+    for line in removal.left(project):
+        click.echo(f"left: {line}")
