@@ -40,9 +40,19 @@ log = logging.getLogger("twofold.rehearse")
     type=float,
     help="Seconds from SIGTERM to SIGKILL.  [default: the platform's 120 for training, 30 for serving]",
 )
+@click.option(
+    "--minute", type=float, help="Seconds that auto-scaling takes for a minute, to see it sooner.  [default: 60]"
+)
 @click.pass_context
 def main(
-    context: click.Context, *, port: int, backend: str, state: Path | None, region: str, grace: float | None
+    context: click.Context,
+    *,
+    port: int,
+    backend: str,
+    state: Path | None,
+    region: str,
+    grace: float | None,
+    minute: float | None,
 ) -> None:
     """Run a local SageMaker that runs what is created: point AWS_ENDPOINT_URL at it.
 
@@ -55,8 +65,10 @@ def main(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    times = {"training_grace_s": grace, "serving_grace_s": grace, "minute_s": minute}
+    given = {name: value for name, value in times.items() if value is not None}
     try:
-        rehearse(os.environ, port=port, backend=backend, state=state, region=region, grace=grace, stop=stop)
+        rehearse(os.environ, port=port, backend=backend, state=state, region=region, times=given, stop=stop)
     except TwofoldError as error:
         click.echo(f"rehearse: {error}", err=True)
         sys.exit(error.exit_code)
@@ -99,10 +111,19 @@ def rehearse(
     backend: str,
     state: Path | None,
     region: str,
-    grace: float | None,
+    times: Mapping[str, float],
     stop: threading.Event,
 ) -> None:
     """Run until told to stop.
+
+    Args:
+        environ: variables of this process.
+        port: port of the loopback.
+        backend: `auto`, `docker` or `process`.
+        state: folder that outlives it, or None for the user's own.
+        region: region of ARNs.
+        times: those of `Settings` that are not the platform's.
+        stop: set to end it.
 
     Raises:
         TwofoldError: it cannot start.
@@ -116,9 +137,8 @@ def rehearse(
         raise ConfigError(f"{error}. Expected the extra: pip install 'twofold[rehearse]'.") from error
     home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     folder = state or home / "twofold" / "rehearse"
-    settings = Settings() if grace is None else Settings(training_grace_s=grace, serving_grace_s=grace)
     with rehearsal(
-        folder, lambda mark: choose(backend, mark, environ), port=port, region=region, settings=settings
+        folder, lambda mark: choose(backend, mark, environ), port=port, region=region, settings=Settings(**times)
     ) as context:
         if context.backend.stands_in:
             log.warning("NO CONTAINERS: %s", context.backend.stands_in)

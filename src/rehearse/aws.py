@@ -26,15 +26,16 @@ class Clients:
     """Metrics."""
     sns: Client
     """Notices of asynchronous invocations."""
+    scaling: Client
+    """Targets and policies of auto-scaling."""
 
 
 def connect(address: str, region: str) -> Clients:
     """Make clients of the rehearsal at an address such as `http://127.0.0.1:8055`."""
     session = boto3.Session(**SECRET, region_name=region)
     config = Config(proxies={}, retries={"total_max_attempts": 1}, max_pool_connections=32)
-    return Clients(
-        *(session.client(name, endpoint_url=address, config=config) for name in ("s3", "logs", "cloudwatch", "sns"))
-    )
+    names = ("s3", "logs", "cloudwatch", "sns", "application-autoscaling")
+    return Clients(*(session.client(name, endpoint_url=address, config=config) for name in names))
 
 
 def arn(kind: str, name: str, region: str) -> str:

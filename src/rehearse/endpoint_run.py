@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,6 +39,8 @@ class EndpointRun:
         self._fleets: dict[str, Fleet] = {}
         self._weights: dict[str, float] = {}
         self._metrics: list[Document] = []
+        self.asked: Counter[str] = Counter()
+        """Invocations of each variant so far."""
         self._counting = threading.Lock()
         self._rng = random.Random()  # noqa: S311 - it shares out requests
         self.capture = Capture(context, name, None)
@@ -88,6 +91,7 @@ class EndpointRun:
         ]
         with self._counting:
             self._metrics += found
+            self.asked[variant] += "Invocations" in values
 
     def kill(self) -> None:
         """Kill a container, as a fault; it is started again."""

@@ -79,7 +79,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def server(self) -> Iterator[Server]:
-        """The healthy instance with the fewest requests under way, while it answers one more.
+        """The healthy instance with the fewest requests under way, in turn, while it answers one more.
 
         Raises:
             ApiError: there is none, or the serverless concurrency is used up.
@@ -116,7 +116,7 @@ class Fleet:
                     code="ServiceUnavailable",
                     status=503,
                 )
-            chosen = min(healthy, key=lambda server: server.outstanding)
+            chosen = min(healthy, key=lambda server: (server.outstanding, server.used))
             chosen.outstanding += 1
             return chosen
 

@@ -1,5 +1,6 @@
 """One address for all services: SageMaker is ours, a few others are moto's, the rest is refused by name."""
 
+import io
 import re
 import threading
 from collections.abc import Iterable
@@ -12,13 +13,15 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.wrappers import Request, Response
 
 from ..errors import ApiError
-from . import control, faults, invoke
+from . import control, faults, invoke, scaling
 from .context import Context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 OF_MOTO = {
+    scaling.SERVICE: "target-tracking policies of InvocationsPerInstance, which real instances follow: more after 3 "
+    "minutes over the target, fewer after 15 under it; nothing else of the service; gone with the rehearsal",
     "cloudwatch": "CloudWatch metrics",
     "monitoring": "CloudWatch metrics",
     "ecr": "image repositories, without images",
@@ -61,6 +64,8 @@ class Front:
         if environ.get("PATH_INFO") == faults.PATH and self.context is not None:
             return faults.answer(self.context, Request(environ))(environ, start_response)
         if service in OF_MOTO:
+            if service == scaling.SERVICE and (refused := self._refuse_scaling(environ)) is not None:
+                return refused(environ, start_response)
             try:
                 found: Iterable[bytes] = self._moto(environ, start_response)
             except NotImplementedError as error:
@@ -70,15 +75,33 @@ class Front:
             return found
         return self._ours(Request(environ), service)(environ, start_response)
 
-    def _ours(self, request: Request, service: str) -> Response:
+    def _refuse_scaling(self, environ: dict[str, Any]) -> Response | None:
+        """Refusal of a request on auto-scaling, or None; moto reads the body after us."""
+        request = Request(environ)
+        body = request.get_data()
+        environ["wsgi.input"] = io.BytesIO(body)
+        try:
+            scaling.check(self._running(), request.headers.get("X-Amz-Target", ""), body)
+        except ApiError as error:
+            return control.refusal(error)
+        except (ValueError, KeyError) as error:
+            return control.refusal(ApiError(f"The request is broken: {error!r}.", code="ValidationException"))
+        return None
+
+    def _running(self) -> Context:
         if self.context is None:
-            return control.refusal(
-                ApiError("The rehearsal is starting or ending.", code="ServiceUnavailable", status=503)
-            )
+            raise ApiError("The rehearsal is starting or ending.", code="ServiceUnavailable", status=503)
+        return self.context
+
+    def _ours(self, request: Request, service: str) -> Response:
+        try:
+            context = self._running()
+        except ApiError as error:
+            return control.refusal(error)
         if service == "sagemaker" and request.headers.get("X-Amz-Target", "").startswith(control.PREFIX):
-            return control.answer(self.context, request)
+            return control.answer(context, request)
         if service == "sagemaker" and request.path.startswith("/endpoints/"):
-            return invoke.answer(self.context, request)
+            return invoke.answer(context, request)
         return control.refusal(
             ApiError(
                 f"{request.method} {request.path} of the service {service!r} is not rehearsed. Rehearsed are sagemaker "

@@ -160,6 +160,7 @@ def _count(call: Call, status: int, latency_s: float, overhead_s: float) -> None
         call.variant,
         {
             "Invocations": (1, "Count"),
+            "InvocationsPerInstance": (1 / max(1, call.fleet.count), "None"),
             "Invocation4XXErrors": (int(400 <= status < 500), "Count"),
             "Invocation5XXErrors": (int(failed and not 400 <= status < 500), "Count"),
             "InvocationModelErrors": (int(failed), "Count"),

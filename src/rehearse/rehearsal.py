@@ -20,6 +20,7 @@ from .containers import DockerBackend
 from .context import Context
 from .front import Front
 from .keeper import Keeper
+from .scaling import Scaler
 from .settings import Settings
 from .store import Store
 
@@ -87,6 +88,7 @@ def rehearsal(
             endpoints.recover(context)
             monitoring.recover(context)
             front.context = context
+            context.start("Scaler", "scaler", Scaler(context))
             yield context
         finally:
             # Whoever asks now is told so: nothing new may start.

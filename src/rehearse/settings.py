@@ -19,5 +19,7 @@ class Settings:
     """Between two pings of a container that is in service."""
     startup_s: float = 480.0
     """From the start of a container to its first 200 on `/ping`."""
+    minute_s: float = 60.0
+    """What auto-scaling takes for a minute."""
     idle_s: float = 60.0
     """From the last request to the end of a serverless container."""
