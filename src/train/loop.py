@@ -102,7 +102,7 @@ class Trainer:
             if progress.step >= self._total_steps:
                 break
             self._heartbeat.ready()
-            sums = self._step(batch)
+            sums = self._step(batch, interrupt)
             meter.add(sums)
             progress.step += 1
             progress.epoch_step += 1
@@ -112,7 +112,7 @@ class Trainer:
                 # Ranks that share layers see the same samples: one of them counts.
                 ids = batch.sample_ids if self.replica.mesh.counts else batch.sample_ids[:0]
                 progress.ledger = self._ledger.add(progress.ledger, step=progress.step, epoch=progress.epoch, ids=ids)
-            if self.ranks.any(interrupt.raised):
+            if self.replica.interrupted:
                 self._save(meter, interrupt)
                 return meter, True
             if self.config.checkpoint_every and progress.step % self.config.checkpoint_every == 0:
@@ -133,12 +133,12 @@ class Trainer:
             self._checkpoints.save(self.progress, self.state)
         self._heartbeat.enter("step")
 
-    def _step(self, batch: Batch) -> Sums:
+    def _step(self, batch: Batch, interrupt: Interrupt) -> Sums:
         config, optimizer = self.config, self.state.optimizer
         seed_step(config.seed, self.progress.step, self.replica.mesh.data_rank, everywhere=config.model not in MODELS)
         set_learning_rate(optimizer, learning_rate(self.progress.step, config, int(self._total_steps)))
         optimizer.zero_grad()
-        sums = self.replica.accumulate(batch, self.task, self._scaler)
+        sums = self.replica.accumulate(batch, self.task, self._scaler, lambda: interrupt.raised)
         if config.grad_clip:
             self._scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(self.replica.module.parameters(), config.grad_clip)

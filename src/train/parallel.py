@@ -1,7 +1,6 @@
 """How ranks share a step: one forward and backward pass whose gradient is that of the whole global batch."""
 
 import functools
-import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .architecture import Blueprint
-from .config import TrainingConfig
+from .config import MODELS, TrainingConfig
 from .degrees import choose_degrees
+from .flagged import Flagged
 from .memory import MicroBatch, told
 from .mesh import open_mesh
 from .ranks import Ranks
@@ -46,6 +46,34 @@ class Sums:
         return Sums(self.loss + other.loss, self.score + other.score, self.count + other.count, tally)
 
 
+@dataclass(slots=True)
+class _Step:
+    """One attempt at a batch, and what it has seen so far."""
+
+    batch: Batch
+    task: Task
+    scaler: torch.amp.GradScaler
+    targets: Tensor
+    loss: Tensor
+    score: Tensor
+
+    @staticmethod
+    def of(batch: Batch, task: Task, scaler: torch.amp.GradScaler, device: torch.device) -> "_Step":
+        """Begin with nothing seen."""
+        targets = task.targets(batch.labels).to(device)
+        return _Step(batch, task, scaler, targets, torch.zeros((), device=device), torch.zeros((), device=device))
+
+    @property
+    def count(self) -> int:
+        """Samples of this rank's share."""
+        return len(self.batch.rows)
+
+
+def _has_statistics(module: nn.Module, config: TrainingConfig) -> bool:
+    """Whether a forward pass may change buffers: in models of ours only statistics of batches do."""
+    return config.model not in MODELS or any(getattr(part, "track_running_stats", False) for part in module.modules())
+
+
 class Replica:
     """A model on one rank of many, whole or a part of it; `module` is what is saved and evaluated."""
 
@@ -64,81 +92,102 @@ class Replica:
         self.mesh = open_mesh(degrees, ranks)
         self._guard = shard(module, config, self.mesh, ranks)
         self._plain = torch.compile(module) if config.compile and not degrees.sharded else module
-        self._ddp = self._wrap() if degrees.kind == "ddp" else None
+        self._ddp = None
+        if degrees.kind == "ddp":
+            self._ddp = DistributedDataParallel(Flagged(module), forward_sync_buffers=_has_statistics(module, config))
+        self.interrupted = False
+        """Whether any rank was told to stop, as of the last step."""
 
-    def _wrap(self) -> DistributedDataParallel:
-        device = self._ranks.device
-        return DistributedDataParallel(self._plain, device_ids=[device] if device.type == "cuda" else None)
-
-    def accumulate(self, batch: Batch, task: Task, scaler: torch.amp.GradScaler) -> Sums:
+    def accumulate(
+        self,
+        batch: Batch,
+        task: Task,
+        scaler: torch.amp.GradScaler,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> Sums:
         """Add the gradient of the global batch's mean loss, over all ranks, to the parameters, which have none yet.
 
         Shares may be uneven, or empty on a rank: losses are divided by the global count, and multiplied by the number
         of ranks with different samples because DDP and FSDP average over them. Where memory runs out on a rank, all
-        begin again with smaller micro-batches.
+        begin again with smaller micro-batches. `interrupted`, whether this rank was told to stop, is asked late in the
+        step; the attribute of that name then says whether any was.
 
         Raises:
             torch.OutOfMemoryError: not even one sample fits, or peers were waiting for this rank.
         """
-        while (sums := self._attempt(batch, task, scaler)) is None:
-            self._trained.halve(len(batch.rows))
+        while not self._attempt(step := _Step.of(batch, task, scaler, self._ranks.device), interrupted):
+            self._trained.halve(step.count)
             self.module.zero_grad()
-            if self._ddp is not None and self._proven >= _TO_PROVE:
-                # On ranks whose forward pass ended well it waits for the backward pass: its hooks must go before it.
-                self._ddp = None
-                gc.collect()
-                self._ddp = self._wrap()
             self._proven = 0
         self._proven += 1
-        return self._counted(sums)
+        return self._counted(Sums(step.loss, step.score, step.count))
 
-    def _attempt(self, batch: Batch, task: Task, scaler: torch.amp.GradScaler) -> Sums | None:
-        """Take all micro-batches of a step; None where memory has run out on any rank.
+    def _attempt(self, step: "_Step", interrupted: Callable[[], bool]) -> bool:
+        """Take all micro-batches of a step; False where memory has run out on any rank."""
+        if self.mesh.degrees.sharded:
+            return self._sharded(step, interrupted)
+        if self._ddp is None or self._proven < _TO_PROVE:
+            return self._apart(step, interrupted)
+        return self._together(self._ddp, step, interrupted)
 
-        Backward passes meet peers, and a peer that waits there cannot be told anything. So DDP does without them until
-        a size has proven to fit: then gradients are averaged afterwards.
+    def _apart(self, step: "_Step", interrupted: Callable[[], bool]) -> bool:
+        """Average gradients afterwards, until a size has proven to fit.
+
+        Peers that wait in a backward pass cannot be told that memory has run out in this one's.
         """
-        alone = self._ddp is None or self._proven < _TO_PROVE
-        apart = alone and not self.mesh.degrees.sharded
-        loss_sum = torch.zeros((), device=self._ranks.device)
-        score_sum = torch.zeros((), device=self._ranks.device)
-        targets, fits = task.targets(batch.labels), True
-        parts = self._trained.slices(len(batch.rows), equal=not apart)
-        weight = self.mesh.degrees.data / batch.global_count
-        forward = self._plain if apart or self._ddp is None else self._ddp
-
-        def measure(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            return task.losses(outputs, targets).sum(), task.scores(outputs.detach(), targets).sum()
-
-        for part in parts:
-            with nullcontext() if apart or part is parts[-1] else self._unsynced(), self._autocast():
-                found = self._try(forward, batch.rows[part], targets[part], measure)
-                if not apart and self._ranks.any(found is None):
-                    return None
-                fits = found is not None and self._backward(scaler.scale(found[0] * weight), apart=apart)
-            if found is None or not fits:
-                break
-            loss_sum += found[0].detach()
-            score_sum += found[1]
-        if apart and self._ranks.any(not fits):
-            return None
-        if apart and self._ddp is not None:
+        fits = all(self._fits(step, part) for part in self._trained.slices(step.count, equal=False))
+        self.interrupted, ran_out = self._ranks.any_of(interrupted(), not fits)
+        if self._ddp is not None and not ran_out:
             self._average_gradients()
-        return Sums(loss_sum, score_sum, len(batch.rows))
+        return not ran_out
 
-    def _try(
-        self,
-        forward: Callable[[Tensor], Tensor],
-        rows: Tensor,
-        targets: Tensor,
-        measure: Callable[[Tensor, Tensor], Found],
-    ) -> Found | None:
+    def _together(self, ddp: DistributedDataParallel, step: "_Step", interrupted: Callable[[], bool]) -> bool:
+        """Average gradients while the last micro-batch computes them; the flags of all ranks come with them."""
+        flagged: Flagged = ddp.module
+        *early, last = self._trained.slices(step.count, equal=False)
+        flagged.ran_out = not all(self._fits(step, part) for part in early)
+        loss = ddp(functools.partial(self._loss, step), last)
+        self._backward(flagged.with_flags(loss, interrupted=interrupted()))
+        self.interrupted, ran_out = flagged.seen()
+        return not ran_out
+
+    def _sharded(self, step: "_Step", interrupted: Callable[[], bool]) -> bool:
+        """Agree before each backward pass: peers wait in it for every rank."""
+        for part in self._trained.slices(step.count, equal=True):
+            loss = self._try(functools.partial(self._loss, step, part))
+            self.interrupted, ran_out = self._ranks.any_of(interrupted(), loss is None)
+            if ran_out or loss is None:
+                return False
+            self._backward(loss)
+        return True
+
+    def _fits(self, step: "_Step", part: slice) -> bool:
+        """Add the gradients of a micro-batch that meets no peer; False where memory has run out."""
+        try:
+            self._loss(step, part).backward()  # type: ignore[no-untyped-call]
+        except torch.OutOfMemoryError:
+            return False
+        return True
+
+    def _loss(self, step: "_Step", part: slice) -> Tensor:
+        """Return what a micro-batch adds to the loss of the global batch, as the backward pass needs it."""
+        with self._autocast():
+            outputs, targets = self._outputs(self._plain, step.batch.rows[part]), step.targets[part]
+            losses = step.task.losses(outputs, targets).sum()
+            step.score += step.task.scores(outputs.detach(), targets).sum()
+        step.loss += losses.detach()
+        return step.scaler.scale(losses * (self.mesh.degrees.data / step.batch.global_count))
+
+    def _outputs(self, module: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        outputs = module(rows.to(self._ranks.device))
+        if self._guard is not None and self._guard.ran_out:
+            raise torch.OutOfMemoryError("The memory of a device ran out in a block")
+        return outputs
+
+    def _try(self, measure: Callable[[], Found]) -> Found | None:
         """Return what is measured of a micro-batch; None where memory has run out."""
         try:
-            outputs = forward(rows.to(self._ranks.device))
-            if self._guard is not None and self._guard.ran_out:
-                return None
-            return measure(outputs, targets.to(self._ranks.device))
+            return measure()
         except torch.OutOfMemoryError as error:
             unguarded = self.mesh.degrees.sharded and self._guard is None
             if unguarded or (self._guard is not None and self._guard.is_inside):
@@ -146,15 +195,13 @@ class Replica:
                 raise told(error) from None
             return None
 
-    def _backward(self, loss: Tensor, *, apart: bool) -> bool:
-        """Add gradients; False where memory has run out."""
+    @staticmethod
+    def _backward(loss: Tensor) -> None:
+        """Add gradients of all ranks, which wait for one another."""
         try:
             loss.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:
-            if not apart:
-                raise told(error) from None
-            return False
-        return True
+            raise told(error) from None
 
     def _average_gradients(self) -> None:
         for parameter in self.module.parameters():
@@ -162,9 +209,6 @@ class Replica:
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 # In the order of DDP's own arithmetic, so that a resumed run stays equal to the last bit.
                 parameter.grad = self._ranks.sum(gradient.mul_(1.0 / self._ranks.world))
-
-    def _unsynced(self) -> AbstractContextManager[None]:
-        return self._ddp.no_sync() if self._ddp else nullcontext()
 
     def _autocast(self) -> AbstractContextManager[None]:
         if self._dtype is None:
@@ -194,15 +238,16 @@ class Replica:
     def _measure(self, batch: Batch, task: Task) -> Sums | None:
         """Measure all micro-batches of a batch; None where memory has run out on any rank."""
 
-        def measure(outputs: Tensor, targets: Tensor) -> Sums:
-            losses, scores = task.losses(outputs, targets), task.scores(outputs, targets)
-            return Sums(losses.sum(), scores.sum(), len(outputs), task.tally(outputs, targets))
+        def measure(part: slice) -> Sums:
+            outputs, wanted = self._outputs(self.module, batch.rows[part]), targets[part]
+            losses, scores = task.losses(outputs, wanted), task.scores(outputs, wanted)
+            return Sums(losses.sum(), scores.sum(), len(outputs), task.tally(outputs, wanted))
 
-        targets, found = task.targets(batch.labels), []
+        targets, found = task.targets(batch.labels).to(self._ranks.device), []
         # Weights that are gathered for a forward pass must not become tensors of inference mode.
         with torch.no_grad() if self.mesh.degrees.sharded else torch.inference_mode(), self._autocast():
             for part in self._measured.slices(len(batch.rows), equal=True):
-                sums = self._try(self.module, batch.rows[part], targets[part], measure)
+                sums = self._try(functools.partial(measure, part))
                 if self._ranks.any(sums is None) or sums is None:
                     return None
                 found.append(sums)

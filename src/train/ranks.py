@@ -58,9 +58,13 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Tell whether the flag is set on any rank."""
+        return self.any_of(flag)[0]
+
+    def any_of(self, *flags: bool) -> tuple[bool, ...]:
+        """Tell of each flag whether it is set on any rank."""
         if self.world == 1:
-            return flag
-        return bool(self.sum(torch.tensor([int(flag)], device=self.device)).item())
+            return flags
+        return tuple(map(bool, self.sum(torch.tensor(flags, dtype=torch.int64, device=self.device)).tolist()))
 
     def all(self, flag: bool) -> bool:
         """Tell whether the flag is set on every rank."""

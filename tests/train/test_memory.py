@@ -112,12 +112,13 @@ def alone(make_tree, prose):
     return make_tree(prose, **RUN)
 
 
-def check(place, after, make_tree, prose, train_together, expected, ways):
-    trees = [make_tree(prose, **RUN, parallel=way) for way in ways]
+def check(place, after, make_tree, prose, train_together, expected, ways, begin=6):
+    trees = [make_tree(prose, **RUN, parallel=way, micro_batch_size=begin) for way in ways]
     said = train_together(2, SCRIPT, SHORT, MOST, place, after, *(tree.base for tree in trees))
     for tree in trees:
         assert losses(tree) == [pytest.approx(pair, rel=1e-4) for pair in losses(expected)]
-    assert said.count("out of memory with 6 samples a forward pass: going on with 3") >= len(ways)
+    if begin == 6:
+        assert said.count("out of memory with 6 samples a forward pass: going on with 3") >= len(ways)
     assert said.count("out of memory with 3 samples a forward pass: going on with 2") >= len(ways)
 
 
@@ -141,6 +142,14 @@ def test_the_loss_is_the_same_when_one_rank_runs_out_of_memory(make_tree, prose,
 def test_wherever_and_whenever_it_runs_out(place, after, ways, make_tree, prose, train_together, train_here, alone):
     train_here(alone)
     check(place, after, make_tree, prose, train_together, alone, ways)
+
+
+@pytest.mark.slow
+@pytest.mark.procs
+def test_it_runs_out_before_the_last_micro_batch_of_a_step(make_tree, prose, train_together, train_here, alone):
+    """Two steps, of two micro-batches and three blocks each, went well before."""
+    train_here(alone)
+    check("block", 2 * 2 * 3, make_tree, prose, train_together, alone, ["ddp", "fsdp"], begin=3)
 
 
 @pytest.mark.slow
