@@ -111,6 +111,7 @@ TESTED_THROUGH = {
     "stream/ahead.py": "stream/test_pipe.py",
     "stream/fifo.py": "stream/test_pipe.py",
     "stream/framing.py": "stream/test_pipe.py",
+    "stream/gunzip.py": "stream/test_pipe.py",
     "stream/record_stream.py": "stream/test_pipe.py",
     "stream/host_feed.py": "stream/test_pipe_ranks.py",
     "stream/peer.py": "stream/test_pipe_ranks.py",

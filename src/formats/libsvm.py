@@ -175,7 +175,7 @@ def _index(field: str, last: int, width: int | None, line: int) -> int:
     if index > (MAX_WIDTH if width is None else width):
         raise FormatError(
             f"line {line}: found index {index}, expected at most {MAX_WIDTH if width is None else width}"
-            f"{'' if width is None else ', the features of the other rows'}."
+            f"{'' if width is None else ', the number of features'}."
         )
     return index
 

@@ -35,7 +35,9 @@ class Kind(StrEnum):
     AUGMENTED_MANIFEST = "augmented-manifest"
 
 
-_OF_MEDIA_TYPE: Mapping[str, Kind] = {
+GZIP = b"\x1f\x8b"
+"""First bytes of what gzip has compressed."""
+OF_MEDIA_TYPE: Mapping[str, Kind] = {
     "application/x-recordio-protobuf": Kind.RECORDIO_PROTOBUF,
     "application/x-recordio": Kind.RECORDIO,
     "application/x-tfrecord": Kind.TFRECORD,
@@ -70,7 +72,6 @@ _OF_SUFFIX: Mapping[str, Kind] = {
     **dict.fromkeys(images.SUFFIXES, Kind.IMAGE),
 }
 _TEXT = frozenset({Kind.CSV, Kind.JSON_LINES, Kind.LIBSVM})
-_GZIP = b"\x1f\x8b"
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"ARROW1", "an Arrow file"),
@@ -109,7 +110,7 @@ def recognise(head: bytes, name: str, content_type: str | None) -> Kind:
     found = _by_signature(head, declared)
     if found is not None:
         return found
-    if head.startswith(_GZIP):
+    if head.startswith(GZIP):
         raise FormatError(
             f"{name} is compressed with gzip, expected it unpacked. The platform unpacks it in Pipe mode only, with "
             f"CompressionType Gzip: set both, or unpack the files before you upload them."
@@ -127,7 +128,7 @@ def recognise(head: bytes, name: str, content_type: str | None) -> Kind:
 
 def _declared(name: str, content_type: str | None) -> tuple[Kind | None, str]:
     """What ContentType or, without one, the name says; and which of them said it."""
-    by_type = _OF_MEDIA_TYPE.get(media_type(content_type or ""))
+    by_type = OF_MEDIA_TYPE.get(media_type(content_type or ""))
     if by_type is not None:
         return by_type, f"ContentType {content_type!r}"
     lower = name.lower()

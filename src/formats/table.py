@@ -79,6 +79,12 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
+def parameter(header: str, name: str) -> str | None:
+    """Take a parameter out of a header, such as `0` of `label_size` out of `text/csv; label_size=0`."""
+    pairs = (part.partition("=") for part in header.split(";")[1:])
+    return next((value.strip() for key, _, value in pairs if key.strip().lower() == name), None)
+
+
 def by_media_type(header: str) -> Format | None:
     """Find a format by a Content-Type header; parameters and case do not matter."""
     return MEDIA_TYPES.get(media_type(header))

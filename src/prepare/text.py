@@ -12,8 +12,9 @@ import numpy as np
 from ..errors import DataError, FormatError
 from ..formats import csv, header_csv, jsonl, libsvm
 from ..formats.sniff import Kind
+from ..formats.table import parameter
 from ..stream.files import File
-from ..stream.rows import sound, stop
+from ..stream.rows import sound, stated_width, stop
 from ..stream.shards import BadRecords, Columns
 
 KINDS = frozenset({Kind.CSV, Kind.CSV_HEADER, Kind.JSON_LINES, Kind.LIBSVM})
@@ -119,11 +120,11 @@ def learn(files: list[File], kind: Kind, content_type: str | None) -> Facts:
             text = header_csv.text_columns(rows, names)
             return Facts(kind, tuple(names), tuple(sorted(text)))
         if kind is Kind.LIBSVM:
-            return Facts(kind, width=max(_widths(files)))
+            return Facts(kind, width=stated_width(content_type) or max(_widths(files)))
         if kind is Kind.JSON_LINES:
             first_line = head.lstrip().partition(b"\n")[0]
             return Facts(kind, tuple(jsonl.decode_columns(first_line)))
-        labelled = "label_size=0" not in (content_type or "").replace(" ", "").lower()
+        labelled = parameter(content_type or "", "label_size") != "0"
         rows = sound(lambda data, line: csv.decode(data, first_line=line), head, 1, stop)
         return Facts(kind, width=csv.decode(rows).shape[1], label=labelled)
     except FormatError as error:

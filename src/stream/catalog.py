@@ -116,17 +116,17 @@ def open_dataset(
     kind = manifests[0].kind if manifests else _kind(files, channel, content_type) if files else None
     if kind in rows.KINDS:
         manifests = []
-    variant = tables.variant(kind, files, skip=on_bad_record == "skip") if kind else ""
-    opening = _Opening(channel, host, Maps(channel), threads, variant, on_bad_record == "skip")
+    width, skip = rows.stated_width(content_type) if kind is Kind.LIBSVM else None, on_bad_record == "skip"
+    variant = tables.variant(kind, files, skip=skip, width=width) if kind else ""
+    opening = _Opening(channel, host, Maps(channel), threads, variant, skip, width)
     if kind and host.leads and not manifests:
         opening.derive_all(kind, files)
     # Whoever failed above never comes here: the others learn of it by its leaving, and not by a file that is missing.
     host.barrier()
-    shards: list[Shard]
     if manifests:
         # Where each host has its own objects, the index can list shards that another host has.
         listed = ((manifest, pair) for manifest in manifests for pair in manifest.counted(folder))
-        shards = [
+        shards: list[Shard] = [
             opening.prepared(*pair, manifest) for manifest, pair in listed if not may_be_empty or pair[0].path.exists()
         ]
     elif kind is Kind.IMAGE:
@@ -185,12 +185,14 @@ class _Opening:
     """Names the way in which the channel's tables are read."""
     skip: bool
     """Whether broken lines of tables are left out."""
+    width: int | None = None
+    """Of LibSVM, where it is stated."""
 
     def derive_all(self, kind: Kind, files: Sequence[File]) -> None:
         """Write what is derived from files to the scratch folder, for all processes of the host."""
         missing = [file for file in files if file.size and not tables.derived(self._derived_path(file))]
-        width = None
-        for file in files if missing and kind is Kind.LIBSVM else []:
+        width = self.width
+        for file in files if missing and kind is Kind.LIBSVM and self.width is None else []:
             found = partial(rows.libsvm_width, broken=(lambda _: None) if self.skip else None)
             width = max(width or 0, self._attempt(file, found))
         for file in missing:

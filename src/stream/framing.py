@@ -17,6 +17,7 @@ import orjson
 from ..errors import FormatError
 from ..formats import recordio, tfrecord
 from ..formats.layout import Layout, Sample, Value, masked_crc
+from .rows import without_empty
 from .shards import Columns, collate
 
 MAX_RECORD = 1 << 30
@@ -24,6 +25,8 @@ MAX_RECORD = 1 << 30
 
 _RECORDIO = struct.Struct("<II")
 _WHOLE, _LAST = 0, 3
+_AROUND_HEADER = 4
+"""Bytes of a byte order mark and a carriage return."""
 
 
 class Framing(Protocol):
@@ -79,17 +82,19 @@ class Framed:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """One record a line."""
+    """One record a line; empty lines are none, nor is the header with which each object may begin."""
 
     decode_lines: Callable[[bytes, int], Columns]
+    header: bytes = b""
+    """Without the end of its line."""
 
     def stops(self, data: bytearray, start: int) -> "array[int]":
-        """Look for line feeds; a line of blanks is part of the record after it, whose decoder will refuse it."""
+        """Look for line feeds; a line that is no record is part of the one after it."""
         found = array("q")
         before, at = start, data.find(b"\n", start)
         while at >= 0:
             # Short lines are looked at, long ones are no blanks.
-            if at - before > 2 or data[before:at].strip():
+            if (at - before > 2 or data[before:at].strip()) and not self._is_header(data, before, at):
                 found.append(at + 1)
             before = at + 1
             at = data.find(b"\n", before)
@@ -99,17 +104,21 @@ class Lines:
 
     def tail(self, data: bytes) -> bytes:
         """Take a last line without its end."""
-        return data + b"\n" if data.strip() else b""
+        return data + b"\n" if records(data + b"\n", self.header) else b""
 
     def decode(self, data: bytes, stops: Sequence[int], first_record: int, first_byte: int) -> Columns:
         """Decode all lines at once."""
+        if data.count(b"\n") > len(stops):
+            data = records(data, self.header)
         try:
-            columns = self.decode_lines(data, first_record + 1)
+            columns = self.decode_lines(data, first_record + 1 + bool(self.header))
         except FormatError as error:
             raise FormatError(f"{error} (in the lines from byte {first_byte} of the stream on)") from error
-        if columns and len(next(iter(columns.values()))) != len(stops):
-            raise FormatError(f"lines from {first_record + 1} on: a line is empty. Remove empty lines.")
         return columns
+
+    def _is_header(self, data: bytearray, start: int, stop: int) -> bool:
+        size = len(self.header)
+        return 0 < size <= stop - start <= size + _AROUND_HEADER and bare(data[start:stop]) == self.header
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +204,19 @@ def tfrecord_stops(data: bytearray, start: int) -> "array[int]":
             break
         found.append(at)
     return found
+
+
+def records(lines: bytes, header: bytes) -> bytes:
+    """Leave out lines that are no record: those that are empty, or a header where there is one."""
+    filled = without_empty(lines)
+    if not header:
+        return filled
+    return b"".join(line for line in filled.splitlines(keepends=True) if bare(line) != header)
+
+
+def bare(line: bytes | bytearray) -> bytes | bytearray:
+    """Return a header without what may stand around it."""
+    return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
 
 
 def _sound(layout: Layout, data: bytes) -> bool:

@@ -11,21 +11,23 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigError, DataError, PlatformError
+from ..formats.sniff import GZIP
 from .ahead import Stop
 from .fifo import Fifo
 from .framing import Framing
+from .gunzip import unpacked
 from .peer import BEGIN, END, RECORDS, Peer, Pipe, read_block
+from .pipe_formats import HEAD_BYTES, TooShort
 from .record_stream import Block, RecordStream
 
 _HELLO = struct.Struct("<II")
 _MAX_PATH = 107
-_HEAD_BYTES = 64
 _PAUSE = 0.02
 
 
@@ -98,14 +100,24 @@ class Reader:
             self._address.unlink(missing_ok=True)
 
     def _begin(self, fifo: Fifo) -> tuple[bytes, Framing, RecordStream]:
-        """Read enough to know how records stand in a pass."""
-        start = bytearray()
-        while len(start) < _HEAD_BYTES and (chunk := fifo.read()):
-            start += chunk
-        framing = self._pipe.framing(bytes(start[:_HEAD_BYTES]))
+        """Read enough to know how records stand in a pass, and whether they are compressed."""
+        read: Callable[[], bytes] = fifo.read
+        start, ended = bytearray(), False
+        while len(start) < len(GZIP) and not ended:
+            start += (chunk := read())
+            ended = not chunk
+        if start.startswith(GZIP):
+            read = unpacked(bytes(start), read, self._pipe.name)
+            start.clear()
+        while True:
+            try:
+                framing = self._pipe.framing(head := bytes(start[:HEAD_BYTES]), whole=ended)
+                break
+            except TooShort:
+                start += (chunk := read())
+                ended = not chunk or len(start) >= HEAD_BYTES
         first = [bytes(start)] if start else []
-        stream = RecordStream(lambda: first.pop() if first else fifo.read(), framing, self._pipe.name)
-        return bytes(start[:_HEAD_BYTES]), framing, stream
+        return head, framing, RecordStream(lambda: first.pop() if first else read(), framing, self._pipe.name)
 
     def _accept(self, number: int, stop: Stop) -> dict[int, "Peer"]:
         """Wait for all other ranks of the host to begin this pass."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ConfigError, DataError, PlatformError
+from ..errors import ConfigError, DataError, FormatError, PlatformError
 from .ahead import Stop
 from .fifo import WAIT_SECONDS
 from .framing import Framing
@@ -53,9 +53,18 @@ class Pipe:
         """FIFO of a pass."""
         return self.stem.with_name(f"{self.stem.name}_{number}")
 
-    def framing(self, head: bytes) -> Framing:
-        """How its records stand in it."""
-        return choose(self.content_type, self.record_wrapper, head, self.attributes)
+    def framing(self, head: bytes, *, whole: bool = True) -> Framing:
+        """Tell how its records stand in it.
+
+        Raises:
+            TooShort: the head is not whole, and does not tell yet.
+            ConfigError: it cannot be read in Pipe mode.
+            DataError: it begins like nothing that is known.
+        """
+        try:
+            return choose(self.content_type, self.record_wrapper, head, self.attributes, whole=whole)
+        except FormatError as error:
+            raise DataError(f"{self.name}: {error}") from error
 
 
 class Header(NamedTuple):

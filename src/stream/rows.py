@@ -10,10 +10,11 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import ConfigError, FormatError
 from ..formats import csv, header_csv, jsonl, libsvm, npy, npz, parquet
 from ..formats.layout import Buffer
 from ..formats.sniff import Kind
+from ..formats.table import parameter
 from .files import File, Maps, gone
 from .shards import Columns
 
@@ -75,6 +76,23 @@ def libsvm_width(file: File, *, broken: Broken | None = None) -> int:
     """Largest index in a file of LibSVM; lines that are broken and left out do not count."""
     lines = Lines(file, stop if broken is None else _silent)
     return max(lines.parsed(lambda data, line: libsvm.width_of(data, first_line=line)), default=0)
+
+
+def stated_width(content_type: str | None) -> int | None:
+    """Width of LibSVM that a content type states, as `text/libsvm; features=300` does; None if it states none.
+
+    Raises:
+        ConfigError: a number of features that is not accepted.
+    """
+    stated = parameter(content_type or "", "features")
+    if stated is None:
+        return None
+    if not (stated.isdecimal() and 1 <= int(stated) <= libsvm.MAX_WIDTH):
+        raise ConfigError(
+            f"ContentType {content_type!r}: features is {stated!r}. Expected a whole number from 1 to "
+            f"{libsvm.MAX_WIDTH:,}: the largest index in any line."
+        )
+    return int(stated)
 
 
 def _array_rows(buffer: Buffer) -> Iterator[Columns]:
@@ -180,12 +198,17 @@ class Lines:
 
 def sound(parse: Callable[[bytes, int], object], data: bytes, line: int, broken: Broken) -> bytes:
     """Leave out empty lines and broken ones."""
-    filled = _EMPTY_LINE.sub(b"", data)
+    filled = without_empty(data)
     try:
         parse(filled, line)
     except FormatError:
-        return _EMPTY_LINE.sub(b"", _sound(parse, data, line, broken))
+        return without_empty(_sound(parse, data, line, broken))
     return filled
+
+
+def without_empty(data: bytes) -> bytes:
+    """Leave out empty lines."""
+    return _EMPTY_LINE.sub(b"", data)
 
 
 def stop(error: FormatError) -> None:

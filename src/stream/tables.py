@@ -53,11 +53,16 @@ class Skipped:
         self.shifted = True
 
 
-def variant(kind: Kind, files: Sequence[File], *, skip: bool = False) -> str:
-    """Name the way in which the tables of a channel are read; rows of LibSVM are as wide as the widest of all files."""
+def variant(kind: Kind, files: Sequence[File], *, skip: bool = False, width: int | None = None) -> str:
+    """Name the way in which the tables of a channel are read.
+
+    Rows of LibSVM are as wide as is stated, else as the widest of all files.
+    """
     name = f"{kind.value} without broken lines" if skip else kind.value
     if kind is not Kind.LIBSVM:
         return name
+    if width is not None:
+        return f"{name} {width}"
     names = "\0".join(cached_name(file, name) for file in files)
     return f"{name} {hashlib.sha256(names.encode()).hexdigest()}"
 

@@ -38,7 +38,7 @@ def test_nothing_gives_no_rows():
         (b"1 0:1\n", "^line 11: found index 0, expected indices from 1. Add one"),
         (b"1 1:1\n1 2:1 1:1\n", "^line 12: index 1 follows 2"),
         (b"1 2:1 2:1\n", "^line 11: index 2 follows 2"),
-        (b"1 5:1\n", "^line 11: found index 5, expected at most 4, the features"),
+        (b"1 5:1\n", "^line 11: found index 5, expected at most 4, the number of features"),
         (b"1 99999999:1\n", "^line 11: found index 99999999, expected at most 4"),
         (b"1 1:nan\n", "^line 11: the value at index 1 is 'nan', expected a finite number"),
         (b"1 1:1e39\n", "^line 11: the value at index 1 is '1e39', too large for float32"),

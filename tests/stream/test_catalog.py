@@ -484,6 +484,16 @@ def test_empty_lines_at_the_end_leave_the_others_their_numbers(tmp_path, host):
     assert open_dataset(tmp_path / "data.csv", channel="train", host=host).place(1).endswith("data.csv, line 2")
 
 
+def test_libsvm_is_as_wide_as_its_content_type_says(tmp_path, host):
+    (tmp_path / "a.libsvm").write_text("1 2:5\n0 1:3\n")
+    for stated, width in ((None, 2), ("text/libsvm; features=4", 4), ("text/libsvm;features=3", 3)):
+        dataset = open_dataset(tmp_path / "a.libsvm", channel="train", host=host, content_type=stated)
+        columns, _ = dataset.read(np.arange(2))
+        assert columns["features"].shape == (2, width)
+    with pytest.raises(DataError, match=r"file a\.libsvm: line 1: found index 2, expected at most 1"):
+        open_dataset(tmp_path / "a.libsvm", channel="train", host=host, content_type="text/libsvm; features=1")
+
+
 def test_all_records_broken_leaves_nothing(tmp_path, host):
     def change(data):
         for number in range(1, 69):

@@ -1,5 +1,6 @@
 """Channels in Pipe mode through real FIFOs: writers are threads, other ranks are threads or processes."""
 
+import gzip
 import os
 import threading
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from twofold.formats import aialgs, recordio, tfrecord
 from twofold.stream.ahead import Stop
 from twofold.stream.pipe import Batch, PipeLoader
 
-PROTOBUF, TFRECORD, CSV, JSON_LINES = (
+PROTOBUF, TFRECORD, CSV, JSON_LINES, LIBSVM = (
     "application/x-recordio-protobuf",
     "application/x-tfrecord",
     "text/csv",
     "application/jsonlines",
+    "text/libsvm; features=2",
 )
+HEADER = b"label,features\n"
 
 
 def protobuf(first: int, last: int) -> bytes:
@@ -41,6 +44,16 @@ def csv_lines(first: int, last: int) -> bytes:
 
 def json_lines(first: int, last: int) -> bytes:
     return b"".join(b'{"label":%d,"features":[%d,%d]}\n' % (i, i, i) for i in range(first, last))
+
+
+def libsvm_lines(first: int, last: int) -> bytes:
+    return b"".join(b"%d 1:%d 2:%d\n" % (i, i, i) for i in range(first, last))
+
+
+def named_lines(first: int, last: int) -> bytes:
+    """Objects of up to ten lines, each with its header, one after the other."""
+    lines = [b"%d,%d\n" % (i, i) for i in range(first, last)]
+    return b"".join(HEADER + b"".join(lines[at : at + 10]) for at in range(0, len(lines), 10))
 
 
 class Writer:
@@ -87,19 +100,28 @@ def steps(total: int, size: int) -> list[list[int]]:
         (TFRECORD, tfrecords),
         (CSV, csv_lines),
         (JSON_LINES, json_lines),
+        (LIBSVM, libsvm_lines),
+        (CSV, named_lines),
         (None, protobuf),
         (None, tfrecords),
         (None, csv_lines),
         (None, json_lines),
+        (None, named_lines),
     ],
 )
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_records_come_in_the_order_of_the_pipe(
-    tmp_path: Path, content_type: str | None, write: Callable[[int, int], bytes], piece: int
+    tmp_path: Path,
+    content_type: str | None,
+    write: Callable[[int, int], bytes],
+    piece: int,
+    pack: Callable[[bytes], bytes],
 ) -> None:
-    Writer(tmp_path / "train_0", write(0, 103), piece=piece)
+    Writer(tmp_path / "train_0", pack(write(0, 51)) + pack(write(51, 103)), piece=piece)
     batches = list(PipeLoader(channel(tmp_path, content_type), 10))
     assert labels(batches) == steps(103, 10)
-    assert all((batch["features"] == batch["label"].reshape(-1, 1)).all() for batch in batches)
+    for batch in batches:
+        assert (batch["features"].reshape(len(batch["label"]), -1) == batch["label"].reshape(-1, 1)).all()
 
 
 def test_records_of_any_size_are_decoded_one_by_one(tmp_path: Path) -> None:
@@ -142,9 +164,93 @@ def test_csv_without_labels_and_without_a_last_line_feed(tmp_path: Path) -> None
     assert "label" not in batch
 
 
-def test_blank_lines_at_the_end_are_no_records(tmp_path: Path) -> None:
-    Writer(tmp_path / "train_0", b"1,2\n3,4\n\n \n", piece=1)
-    assert labels(list(PipeLoader(channel(tmp_path, CSV), 1))) == [[1], [3]]
+@pytest.mark.parametrize(
+    ("content_type", "line", "header"),
+    [(CSV, b"%d,2\n", b""), (CSV, b"%d,2\n", HEADER), (LIBSVM, b"%d 1:2\n", b""), (JSON_LINES, b'{"label":%d}\n', b"")],
+)
+@pytest.mark.parametrize("size", [1, 3])
+def test_empty_lines_and_headers_are_no_records(
+    tmp_path: Path, content_type: str, line: bytes, header: bytes, size: int
+) -> None:
+    mark = b"\xef\xbb\xbf" if header else b""
+    data = mark + header + b"\n\r\n" + line % 1 + b" \n" + header + line % 3 + line % 5 + b"\n" + header + b"\n \n"
+    Writer(tmp_path / "train_0", data, piece=1)
+    found = labels(list(PipeLoader(channel(tmp_path, content_type), size)))
+    assert found == ([[1], [3], [5]] if size == 1 else [[1, 3, 5]])
+
+
+def test_columns_of_text_are_known_from_the_first_lines(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"city,income\n" + b"Bern,5\n7,6\n" * 600 + b"Bern,oops\n")
+    batches = iter(PipeLoader(channel(tmp_path, CSV), 2))
+    for batch in [next(batches) for _ in range(500)]:
+        assert batch["city"] == ["Bern", "7"]
+        assert batch["income"].tolist() == [5, 6]
+    with pytest.raises(DataError, match=r"'train': line 1202, column 2 is 'oops'.*'income'"):
+        list(batches)
+
+
+def test_a_pipe_is_read_as_soon_as_its_first_records_are_there(tmp_path: Path) -> None:
+    """A writer that pauses must not be waited for where there is enough to begin with."""
+    path = tmp_path / "train_0"
+    os.mkfifo(path)
+    taken = threading.Event()
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as fifo:
+            fifo.write(csv_lines(0, 40))
+            assert taken.wait(60)
+            fifo.write(csv_lines(40, 50))
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    batches = iter(PipeLoader(channel(tmp_path, CSV), 5))
+    first = next(batches)
+    taken.set()
+    assert labels([first, *batches]) == steps(50, 5)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "flip", "tail"])
+def test_gzip_that_is_damaged_is_named(tmp_path: Path, spoil: str) -> None:
+    data = gzip.compress(protobuf(0, 500))
+    spoilt = {"cut": data[:-9], "flip": damaged(data, len(data) - 5), "tail": data + b"no gzip"}[spoil]
+    Writer(tmp_path / "train_0", spoilt)
+    with pytest.raises(DataError, match=r"'train', near byte \d+ of what is unpacked: .*Expected whole gzip files"):
+        list(PipeLoader(channel(tmp_path), 100))
+
+
+def test_leaving_a_compressed_pipe_early_tells_the_writer(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).standard_normal((500, 1000)).astype(np.float32)
+    data = b"".join(aialgs.encode({"features": row, "label": np.float32(i)}) for i, row in enumerate(noise))
+    writer = Writer(tmp_path / "train_0", gzip.compress(data, 1) * 20)
+    batches = iter(PipeLoader(channel(tmp_path), 3))
+    assert labels([next(batches)]) == [[0, 1, 2]]
+    batches.close()  # type: ignore[attr-defined]
+    assert writer.ended()
+    assert writer.broken
+
+
+@pytest.mark.parametrize("content_type", ["text/libsvm", None, "text/libsvm; features=many"])
+def test_libsvm_of_which_nobody_says_how_wide_it_is(tmp_path: Path, content_type: str | None) -> None:
+    Writer(tmp_path / "train_0", libsvm_lines(0, 10))
+    with pytest.raises(ConfigError, match=r"features.* Expected (the number of them|a whole number)"):
+        list(PipeLoader(channel(tmp_path, content_type), 3))
+
+
+def test_libsvm_wider_than_stated(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", libsvm_lines(0, 10) + b"1 3:1\n")
+    with pytest.raises(DataError, match="line 11: found index 3, expected at most 2"):
+        list(PipeLoader(channel(tmp_path, LIBSVM), 3))
+
+
+def test_stream_that_is_nothing_known(tmp_path: Path) -> None:
+    Writer(tmp_path / "train_0", b"a b\nc d\n" * 20)
+    with pytest.raises(DataError, match=r"Channel 'train': the stream starts with .*none of the formats"):
+        list(PipeLoader(channel(tmp_path, None), 3))
+    Writer(tmp_path / "train_1", b"\x93NUMPY" + bytes(200))
+    loader = PipeLoader(channel(tmp_path, None), 3)
+    (tmp_path / "train_1").rename(tmp_path / "train_0")
+    with pytest.raises(ConfigError, match=r"is npy, which cannot be read in Pipe mode"):
+        list(loader)
 
 
 def test_each_epoch_opens_the_next_fifo(tmp_path: Path) -> None:

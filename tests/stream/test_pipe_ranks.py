@@ -1,5 +1,6 @@
 """Several ranks and hosts on one pipe, over real sockets; ranks are threads where a process would show no more."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -117,6 +118,16 @@ def test_batches_do_not_depend_on_ranks(tmp_path: Path, world: int, loaders: Loa
     ranks = loaders(world)
     parts = together([lambda loader=loader: labels(list(loader)) for loader in ranks])
     assert merged(parts) == steps(31, 7)  # type: ignore[arg-type]
+
+
+def test_ranks_agree_on_what_they_read(tmp_path: Path, loaders: Loaders) -> None:
+    """Rank 0 tells the others as much of a pass as shows its header and which columns are text."""
+    lines = b"".join(b"%d,%s\n" % (i, b"seven" if i == 700 else b"7") for i in range(2000))
+    write(tmp_path / "train_0", gzip.compress(b"label,word\n" + lines))
+    parts = together([lambda loader=loader: list(loader) for loader in loaders(3)])
+    assert merged([labels(part) for part in parts]) == steps(2000, 7)  # type: ignore[arg-type]
+    words = [word for part in parts for batch in part for word in batch["word"]]  # type: ignore[attr-defined]
+    assert sorted(words) == sorted(["7"] * 1999 + ["seven"])
 
 
 def test_all_ranks_leave_a_pass_early_and_begin_the_next(tmp_path: Path, loaders: Loaders) -> None:
