@@ -7,7 +7,7 @@ import click
 
 try:
     from .command import Guarded
-    from .verbs import serving, starting, training, watching
+    from .verbs import jobs, registry, serving, starting, watching
 except ImportError as missing:
     # boto3 and YAML are for the laptop and for CI, not for the image.
     sys.exit(f"twofold: {missing}. Expected the extra: pip install 'twofold[lifecycle]'.")
@@ -22,12 +22,19 @@ def main(context: click.Context) -> None:
 
 for verb in (
     starting.init,
-    training.train,
+    starting.notebook,
+    jobs.train,
+    jobs.tune,
     serving.deploy,
     serving.invoke,
     serving.shift,
     serving.promote,
     serving.rollback,
+    jobs.transform,
+    registry.evaluate,
+    registry.register,
+    registry.approve,
+    watching.monitor,
     watching.status,
     watching.logs,
     watching.down,

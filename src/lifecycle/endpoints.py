@@ -17,6 +17,8 @@ from .resources import CONFIG, ENDPOINT, describe, find, tags
 
 PREVIOUS_TAG = "twofold:previous"
 """Tag of an endpoint: the config that it had before, which `rollback` goes back to."""
+SETTINGS = ("AsyncInferenceConfig", "DataCaptureConfig", "KmsKeyId", "VpcConfig", "ExecutionRoleArn")
+"""What an endpoint config has beside its variants, and keeps when one is added or promoted."""
 WHOLE = 100.0
 """Weight of all variants together."""
 
@@ -40,9 +42,11 @@ def deploy(project: Project, source: str | None, *, variant: str | None, weight:
     endpoint = _current(project)
     mine = variant or project.config.deploy.variant
     variants = [_variant(project, mine, model, models.checked_percent(WHOLE if weight is None else weight))]
+    settings = _settings(project)
     if variant is not None and endpoint is not None:
         variants = _beside(project, endpoint, variants[0], WHOLE / 10 if weight is None else weight)
-    config = _config(project, variants)
+        settings = {**_kept(project, endpoint), **settings}
+    config = _config(project, variants, settings)
     _bring(project, endpoint, config, [item["VariantName"] for item in variants])
     verify(project, mine, models.image(project, found))
     guardrails.scale(project, mine)
@@ -79,7 +83,7 @@ def promote(project: Project, variant: str) -> None:
         names = ", ".join(item["VariantName"] for item in endpoint["ProductionVariants"])
         raise UserError(f"Endpoint {project.config.endpoint} has no variant {variant!r}. Expected one of {names}.")
     kept[0]["InitialVariantWeight"] = WHOLE
-    _bring(project, endpoint, _config(project, kept), [variant])
+    _bring(project, endpoint, _config(project, kept, _kept(project, endpoint)), [variant])
 
 
 def rollback(project: Project) -> str:
@@ -206,16 +210,13 @@ def _variants(project: Project) -> list[Document]:
     return list(existing(project)["ProductionVariants"])
 
 
-def _config(project: Project, variants: Sequence[Document]) -> str:
-    """Create the endpoint config of some variants, unless there is one; returns its name."""
-    deploy = project.config.deploy
-    if deploy.mode == "async" or deploy.capture_percent:
-        project.storage.make_bucket()
-    request: Document = {"ProductionVariants": list(variants), "Tags": project.tags}
+def _settings(project: Project) -> Document:
+    """What an endpoint config has beside its variants, as the file says."""
+    deploy, found = project.config.deploy, {}
     if deploy.mode == "async":
         topics = {"SuccessTopic": deploy.success_topic, "ErrorTopic": deploy.error_topic}
         told = {key: value for key, value in topics.items() if value}
-        request["AsyncInferenceConfig"] = {
+        found["AsyncInferenceConfig"] = {
             "ClientConfig": {"MaxConcurrentInvocationsPerInstance": deploy.max_concurrency},
             "OutputConfig": {
                 "S3OutputPath": project.storage.uri("async", "answers"),
@@ -224,7 +225,7 @@ def _config(project: Project, variants: Sequence[Document]) -> str:
             },
         }
     if deploy.capture_percent and deploy.mode in ("realtime", "async"):
-        request["DataCaptureConfig"] = {
+        found["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": deploy.capture_percent,
             "DestinationS3Uri": project.storage.uri("captured"),
@@ -234,6 +235,20 @@ def _config(project: Project, variants: Sequence[Document]) -> str:
                 "JsonContentTypes": ["application/json", "application/jsonlines"],
             },
         }
+    if found:
+        project.storage.make_bucket()
+    return found
+
+
+def _kept(project: Project, endpoint: Document) -> Document:
+    """What the endpoint's present config has beside its variants."""
+    found = describe(project.aws, CONFIG, endpoint["EndpointConfigName"])
+    return {name: found[name] for name in SETTINGS if found.get(name)}
+
+
+def _config(project: Project, variants: Sequence[Document], settings: Document) -> str:
+    """Create the endpoint config of some variants, unless there is one; returns its name."""
+    request: Document = {"ProductionVariants": list(variants), "Tags": project.tags, **settings}
     name = f"{project.name}-{digest(request)}"
     if find(project.aws, CONFIG, name) is None:
         project.aws.do("sagemaker", "CreateEndpointConfig", EndpointConfigName=name, **request)

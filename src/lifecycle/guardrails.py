@@ -64,6 +64,27 @@ def make_alarms(project: Project, variant: str) -> list[str]:
     return [f"{alarm_prefix(project)}{variant}-{word}" for word in metrics]
 
 
+def watch_violations(project: Project, schedule: str) -> None:
+    """Have the topic of the file hear when an execution of a monitoring schedule finds violations."""
+    names = {"Endpoint": project.config.endpoint, "MonitoringSchedule": schedule}
+    project.aws.do(
+        "cloudwatch",
+        "PutMetricAlarm",
+        AlarmName=f"{alarm_prefix(project)}violations",
+        Namespace="/aws/sagemaker/Endpoint/data-metrics",
+        MetricName="violations",
+        Dimensions=[{"Name": name, "Value": value} for name, value in names.items()],
+        Statistic="Maximum",
+        Period=3600,
+        EvaluationPeriods=1,
+        Threshold=0.0,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+        AlarmActions=[project.config.monitor.topic],
+        Tags=project.tags,
+    )
+
+
 def alarm_prefix(project: Project) -> str:
     """What the names of all alarms of the endpoint begin with."""
     return f"{project.name}/{project.config.endpoint}/"

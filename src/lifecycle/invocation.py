@@ -57,19 +57,10 @@ def _asynchronous(project: Project, request: Document, body: bytes) -> bytes:
         return b""
     end = time.monotonic() + ASYNC_DEADLINE_S
     while time.monotonic() < end:
-        if (found := _object(project, answer["OutputLocation"])) is not None:
-            return found
-        if (failed := _object(project, answer["FailureLocation"])) is not None:
-            raise UserError(f"Endpoint {project.config.endpoint} failed: {failed.decode(errors='replace')[:1000]}.")
+        if project.storage.exists(answer["OutputLocation"]):
+            return project.storage.read(answer["OutputLocation"])
+        if project.storage.exists(answer["FailureLocation"]):
+            said = project.storage.read(answer["FailureLocation"]).decode(errors="replace")
+            raise UserError(f"Endpoint {project.config.endpoint} failed: {said[:1000]}.")
         time.sleep(min(1.0, project.aws.poll_s))
     raise TooSlow(f"No answer in {answer['OutputLocation']} within an hour. See `twofold logs`.")
-
-
-def _object(project: Project, uri: str) -> bytes | None:
-    """Content of an object, or None while there is none."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    found = project.aws.ask("s3", "ListObjectsV2", Bucket=bucket, Prefix=key, MaxKeys=1)
-    if not any(item["Key"] == key for item in found.get("Contents", [])):
-        return None
-    content: bytes = project.aws.ask("s3", "GetObject", Bucket=bucket, Key=key)["Body"].read()
-    return content

@@ -3,11 +3,11 @@
 from typing import Literal
 
 from ..errors import ConfigError, UserError
-from . import training
+from . import training, tuning
 from .aws import Document
 from .names import digest
 from .project import Project
-from .resources import GROUP, MODEL, TRAINING, find
+from .resources import CONFIG, GROUP, MODEL, TRAINING, describe, find
 
 Status = Literal["Approved", "Rejected", "PendingManualApproval"]
 APPROVED = "approved"
@@ -20,7 +20,7 @@ def container(project: Project, source: str | None) -> Document:
     Args:
         project: the project.
         source: ARN of a model package, `approved`, s3:// URI of an archive, local folder or archive, or name of a
-            training job; None is the newest training job.
+            training job, or of a tuning job, whose best one is meant; None is the newest training job.
 
     Raises:
         UserError: there is none, or it is not ready.
@@ -38,19 +38,15 @@ def data(project: Project, source: str | None) -> str:
         return source
     if source is not None and project.path(source).exists():
         return project.storage.put_model(project.path(source))
-    job = training.newest(project) if source is None else find(project.aws, TRAINING, source)
-    if job is None:
-        raise UserError(
-            f"There is no {'completed training job of this project' if source is None else f'model in {source!r}'}. "
-            f"Expected a training job, a folder or model.tar.gz, an s3:// URI, a model package's ARN or `{APPROVED}`: "
-            f"run `twofold train`, or give --from."
-        )
-    if job[TRAINING.status] != "Completed":
-        raise UserError(
-            f"Training job {job[TRAINING.name]} is {job[TRAINING.status]}. Expected one that has completed: wait for "
-            f"it, or give another by --from."
-        )
-    return str(job["ModelArtifacts"]["S3ModelArtifacts"])
+    if source is not None and find(project.aws, TRAINING, source) is None:
+        best = tuning.best(project, source)
+        if best is None:
+            raise UserError(
+                f"There is no model in {source!r}. Expected a training or tuning job, a folder or model.tar.gz, an "
+                f"s3:// URI, a model package's ARN or `{APPROVED}`: correct --from."
+            )
+        source = str(best["TrainingJobName"])
+    return str(training.completed(project, source)["ModelArtifacts"]["S3ModelArtifacts"])
 
 
 def packages(project: Project, status: Status | None = None) -> list[Document]:
@@ -70,6 +66,11 @@ def packages(project: Project, status: Status | None = None) -> list[Document]:
     return list(found)
 
 
+def package(project: Project, arn: str) -> Document:
+    """Describe a package."""
+    return project.aws.ask("sagemaker", "DescribeModelPackage", ModelPackageName=arn)
+
+
 def approved(project: Project, arn: str | None) -> str:
     """ARN of a package that is approved, of the newest one where none is given.
 
@@ -84,7 +85,7 @@ def approved(project: Project, arn: str | None) -> str:
                 f"`twofold approve`."
             )
         return str(found[0]["ModelPackageArn"])
-    status = project.aws.ask("sagemaker", "DescribeModelPackage", ModelPackageName=arn)["ModelApprovalStatus"]
+    status = package(project, arn)["ModelApprovalStatus"]
     if status != "Approved":
         raise UserError(f"{arn} is {status}. Expected an approved package: `twofold approve {arn}`.")
     return arn
@@ -104,12 +105,20 @@ def create(project: Project, found: Document) -> str:
     return name
 
 
+def serving(project: Project, endpoint: Document) -> Document:
+    """Container of the model that gets most of an endpoint's requests."""
+    main = max(endpoint["ProductionVariants"], key=lambda item: item.get("CurrentWeight", 0))["VariantName"]
+    variants = describe(project.aws, CONFIG, endpoint["EndpointConfigName"])["ProductionVariants"]
+    (name,) = [item["ModelName"] for item in variants if item["VariantName"] == main]
+    return dict(describe(project.aws, MODEL, name)["PrimaryContainer"])
+
+
 def image(project: Project, found: Document) -> str:
     """Image of a container, from the registry where it names a package; empty for one that is not created yet."""
     if "Image" in found:
         return str(found["Image"])
-    package = project.aws.ask("sagemaker", "DescribeModelPackage", ModelPackageName=found["ModelPackageName"])
-    return str(package["InferenceSpecification"]["Containers"][0].get("Image", ""))
+    specification = package(project, found["ModelPackageName"])["InferenceSpecification"]
+    return str(specification["Containers"][0].get("Image", ""))
 
 
 def checked_percent(percent: float) -> float:

@@ -65,4 +65,6 @@ def demand(kind: Kind, found: Document, *wanted: str) -> Document:
 
 def _state(kind: Kind, found: Document) -> str:
     status, second = str(found[kind.status]), str(found.get("SecondaryStatus", ""))
+    if "TrainingJobStatusCounters" in found:
+        return f"{status}, {found['TrainingJobStatusCounters'].get('Completed', 0)} training jobs completed"
     return f"{status}, {second}" if second and second != status else status

@@ -8,6 +8,7 @@ from .resources import (
     CONFIG,
     ENDPOINT,
     GROUP,
+    LIFECYCLE,
     MODEL,
     NOTEBOOK,
     PROCESSING,
@@ -107,6 +108,9 @@ def _delete_notebook(project: Project, name: str) -> None:
         raise UserError(f"Notebook instance {name} does not stop. Expected it to: look into AWS's console.")
     _delete(project, NOTEBOOK, name)
     wait_gone(project, NOTEBOOK, name)
+    script = str(found.get("NotebookInstanceLifecycleConfigName") or "")
+    if script.startswith(f"{project.name}-"):
+        _delete(project, LIFECYCLE, script)
 
 
 def _delete_group(project: Project) -> None:

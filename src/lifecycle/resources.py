@@ -52,6 +52,7 @@ CONFIG = Kind("EndpointConfig", "endpoint config", "EndpointConfigs")
 ENDPOINT = Kind("Endpoint", "endpoint", "Endpoints")
 SCHEDULE = Kind("MonitoringSchedule", "monitoring schedule", "MonitoringScheduleSummaries")
 GROUP = Kind("ModelPackageGroup", "model package group", "ModelPackageGroupSummaryList")
+LIFECYCLE = Kind("NotebookInstanceLifecycleConfig", "notebook's lifecycle config", "NotebookInstanceLifecycleConfigs")
 NOTEBOOK = Kind("NotebookInstance", "notebook instance", "NotebookInstances")
 
 

@@ -66,9 +66,9 @@ class Train(Section):
 class Range(Section):
     """Where tuning looks for one hyperparameter: numbers from min to max, or one of some values."""
 
-    min: float | None = None
+    min: int | float | None = None
     """Lowest value; whole numbers on both sides make it a whole number."""
-    max: float | None = None
+    max: int | float | None = None
     """Highest value."""
     scale: Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"] = "Auto"
     """How the search steps through the range."""
@@ -192,11 +192,13 @@ class Monitor(Section):
     """A monitoring schedule over captured requests."""
 
     schedule: str = "cron(0 * ? * * *)"
-    """When it runs: cron hourly, every n hours or daily; NOW: once."""
+    """When it runs: cron hourly, every n hours or daily."""
     baseline: str = ""
     """s3://... folder with statistics.json and constraints.json; empty: that of the model's training job."""
     environment: dict[str, str] = {}
     """Environment variables of the container."""
+    topic: str = ""
+    """ARN of the SNS topic that hears of violations, by an alarm; empty: no alarm."""
     instance_type: Instance = "ml.m5.large"
     """Kind of machine."""
     instance_count: Annotated[int, Field(ge=1)] = 1

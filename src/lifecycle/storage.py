@@ -91,6 +91,18 @@ class Storage:
             pages = list(found.paginate(Bucket=self.bucket, Prefix=f"{self._prefix}/{below}"))
         return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
 
+    def exists(self, uri: str) -> bool:
+        """Whether there is an object of a URI, in any bucket."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        found = self._aws.ask("s3", "ListObjectsV2", Bucket=bucket, Prefix=key, MaxKeys=1)
+        return any(item["Key"] == key for item in found.get("Contents", []))
+
+    def read(self, uri: str) -> bytes:
+        """Content of an object of any bucket."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        content: bytes = self._aws.ask("s3", "GetObject", Bucket=bucket, Key=key)["Body"].read()
+        return content
+
     def _put_packed(self, folder: str, source: Path, name: str) -> str:
         files = tree(source)
         key = f"{folder}/{digest_files(files)}/{name}"

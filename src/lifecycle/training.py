@@ -4,10 +4,11 @@ import json
 
 from ..contract.metrics import definitions
 from ..contract.paths import DEFAULT_BASE_DIR
+from ..errors import UserError
 from .aws import Document
 from .names import digest, numbered
 from .project import Project
-from .resources import TRAINING, Kind, describe, listed, owned
+from .resources import TRAINING, Kind, describe, find, listed, owned
 from .sections import Channel, Value
 
 CHECKPOINTS = str(DEFAULT_BASE_DIR / "checkpoints")
@@ -58,7 +59,7 @@ def hyperparameters(project: Project, *without: str) -> dict[str, str]:
         encoded = {name: json.dumps(value) for name, value in found.items()}
         encoded["sagemaker_program"] = json.dumps(train.entry_point)
     else:
-        encoded = {name: _text(value) for name, value in found.items()}
+        encoded = {name: text(value) for name, value in found.items()}
     if train.source_dir:
         encoded["sagemaker_submit_directory"] = json.dumps(project.storage.put_code(project.path(train.source_dir)))
     return encoded
@@ -111,10 +112,30 @@ def metrics(project: Project, name: str) -> list[str]:
     return [f"{item['MetricName']}={item['Value']:.6g}" for item in found.get("FinalMetricDataList", [])]
 
 
+def completed(project: Project, name: str | None) -> Document:
+    """Describe a training job that has completed, the newest where none is named.
+
+    Raises:
+        UserError: there is none, or it has not completed.
+    """
+    job = newest(project) if name is None else find(project.aws, TRAINING, name)
+    if job is None:
+        what = "completed training job of this project" if name is None else f"training job {name!r}"
+        raise UserError(f"There is no {what}. Expected one: run `twofold train`, or name it by --from.")
+    if job[TRAINING.status] != "Completed":
+        raise UserError(
+            f"Training job {job[TRAINING.name]} is {job[TRAINING.status]}. Expected one that has completed: wait for "
+            f"it, or give another by --from."
+        )
+    return job
+
+
 def newest(project: Project) -> Document | None:
-    """Describe the newest training job of this project that has completed; those of tuning jobs count."""
+    """Describe the newest training job of this project that has completed, those of tuning jobs left out."""
     for item in owned(project.aws, TRAINING, project.name, StatusEquals="Completed"):
-        return describe(project.aws, TRAINING, item[TRAINING.name])
+        job = describe(project.aws, TRAINING, item[TRAINING.name])
+        if not job.get("TuningJobArn"):
+            return job
     return None
 
 
@@ -128,6 +149,6 @@ def _channel(project: Project, name: str, channel: Channel) -> Document:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": channel.mode, **kind}
 
 
-def _text(value: Value) -> str:
+def text(value: Value) -> str:
     """A hyperparameter of the image's own program: text as it is, the rest as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

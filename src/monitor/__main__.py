@@ -120,7 +120,14 @@ def _job(paths: Paths, job: Job) -> str:
     result = _judged(monitor, traffic)
     if result is not None and job.publish_metrics:
         origin = Origin(job.window.end or max(traffic.hours) + ":00:00", job.endpoint, job.schedule)
-        write_metrics(paths.cloudwatch_metrics, origin, result.summary, result.findings, result.quality)
+        write_metrics(
+            paths.cloudwatch_metrics,
+            origin,
+            summary=result.summary,
+            findings=result.findings,
+            quality=result.quality,
+            violations=result.violations,
+        )
     return _told(options, traffic, result)
 
 

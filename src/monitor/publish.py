@@ -70,22 +70,38 @@ def message(violations: Sequence[Violation], malformed: int) -> str:
 
 
 def write_metrics(
-    folder: Path, origin: Origin, summary: Summary, findings: Findings, quality: Mapping[str, Any]
+    folder: Path,
+    origin: Origin,
+    *,
+    summary: Summary,
+    findings: Findings,
+    quality: Mapping[str, Any],
+    violations: Sequence[Violation],
 ) -> None:
     """Write metrics as the platform reads them, one object a line; it knows the namespace."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(metric) + "\n" for metric in _metrics(origin, summary, findings, quality))
+    found = [_count(origin, len(violations)), *_metrics(origin, summary, findings, quality)]
+    lines = "".join(json.dumps(metric) + "\n" for metric in found)
     (folder / "cloudwatch_metrics.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _base(origin: Origin) -> dict[str, Any]:
+    names = (("Endpoint", origin.endpoint), ("MonitoringSchedule", origin.schedule))
+    return {
+        "Timestamp": f"{origin.time}Z",
+        "Dimensions": [{"Name": name, "Value": value} for name, value in names if value],
+    }
+
+
+def _count(origin: Origin, violations: int) -> dict[str, Any]:
+    """The one metric that an alarm needs, whatever the features are called."""
+    return {"MetricName": "violations", **_base(origin), "Value": float(violations), "Unit": "Count"}
 
 
 def _metrics(
     origin: Origin, summary: Summary, findings: Findings, quality: Mapping[str, Any]
 ) -> Iterable[dict[str, Any]]:
-    names = (("Endpoint", origin.endpoint), ("MonitoringSchedule", origin.schedule))
-    base = {
-        "Timestamp": f"{origin.time}Z",
-        "Dimensions": [{"Name": name, "Value": value} for name, value in names if value],
-    }
+    base = _base(origin)
     for name, feature in summary.features.items():
         moments = feature.numbers.moments
         if moments.count:

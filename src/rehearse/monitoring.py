@@ -1,5 +1,6 @@
 """Monitoring schedules: a processing job over captured data, now or when a cron expression says so."""
 
+import re
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,7 @@ def create(context: Context, request: Document) -> Document:
     if "MonitoringJobDefinition" not in config or "ScheduleConfig" not in config:
         raise ApiError("Rehearsed are schedules with ScheduleConfig and MonitoringJobDefinition.", code="NotRehearsed")
     cron(config["ScheduleConfig"]["ScheduleExpression"])
+    window(config["ScheduleConfig"], datetime.now(UTC))
     endpoint = _input(config)["EndpointName"]
     if not context.store.get("Endpoint", endpoint).get("DataCaptureConfig"):
         raise ApiError(f"Endpoint {endpoint!r} captures no data.", code="ValidationException")
@@ -153,6 +155,24 @@ def cron(expression: str) -> str:
     return " ".join(fields[:5])
 
 
+def window(timing: Document, moment: datetime) -> tuple[datetime, datetime]:
+    """Start and end of what an execution looks at: the hour before, or what offsets such as `-PT2H` say.
+
+    Raises:
+        ApiError: an offset cannot be read.
+    """
+    end = moment if timing["ScheduleExpression"] == NOW else _hour(moment)
+    first = end - _offset(timing.get("DataAnalysisStartTime", "-PT1H"))
+    return first, end - _offset(timing.get("DataAnalysisEndTime", "-PT0H"))
+
+
+def _offset(text: str) -> timedelta:
+    match = re.fullmatch(r"-P(?:(\d+)D)?(?:T(\d+)H)?", text)
+    if match is None:
+        raise ApiError(f"The offset {text!r} cannot be read, expected one such as -PT1H.", code="ValidationException")
+    return timedelta(days=int(match[1] or 0), hours=int(match[2] or 0))
+
+
 def execute(context: Context, name: str, moment: datetime) -> None:
     """Run the schedule's processing job on the hour before a moment."""
     schedule = context.store.get(KIND, name)
@@ -161,15 +181,13 @@ def execute(context: Context, name: str, moment: datetime) -> None:
     capture = context.store.get("Endpoint", endpoint)["DataCaptureConfig"]["DestinationS3Uri"].rstrip("/")
     place = given.get("LocalPath", DATA)
     output = definition["MonitoringOutputConfig"]["MonitoringOutputs"][0]["S3Output"]
-    end = (
-        moment if schedule["MonitoringScheduleConfig"]["ScheduleConfig"]["ScheduleExpression"] == NOW else _hour(moment)
-    )
+    start, end = window(schedule["MonitoringScheduleConfig"]["ScheduleConfig"], moment)
     inputs = [_s3_input("endpointdata", f"{capture}/{endpoint}", place)]
     environ = {
         "dataset_format": '{"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput", "endpointOutput"]}}',
         "dataset_source": place,
         "output_path": output["LocalPath"],
-        "start_time": _iso(end - HOUR),
+        "start_time": _iso(start),
         "end_time": _iso(end),
         "publish_cloudwatch_metrics": "Enabled",
         "sagemaker_endpoint_name": endpoint,

@@ -204,7 +204,7 @@ _MONITORED = "MonitoringScheduleConfig.MonitoringJobDefinition"
 MONITORING = {
     "CreateMonitoringSchedule": Operation(
         call=monitoring.create,
-        does="MonitoringScheduleName MonitoringScheduleConfig.ScheduleConfig.ScheduleExpression "
+        does="MonitoringScheduleName MonitoringScheduleConfig.ScheduleConfig "
         + _each(
             _MONITORED,
             "BaselineConfig.ConstraintsResource BaselineConfig.StatisticsResource "
@@ -226,7 +226,7 @@ MONITORING = {
         same="cron and NOW, a processing job over the captured hour with the platform's variables, baselines, "
         "violations by the exit message, CloudWatch metrics of the container",
         differs="only inline definitions of endpoint inputs; no separate job definitions, batch inputs or processors; "
-        "the container gets all captured hours, NOW the hour before it",
+        "the container gets all captured hours; NOW looks at the hour before it where it is not told",
     ),
     "DescribeMonitoringSchedule": Operation(
         call=monitoring.describe, does="MonitoringScheduleName", same="status, last execution"

@@ -122,6 +122,7 @@ class TuningRun:
                 **request,
                 "TrainingJobName": name,
                 "HyperParameters": {**static, **tuned, OBJECTIVE: self._objective["MetricName"]},
+                "Tags": self._job.get("Tags", []),
                 "TuningJobArn": arn("hyper-parameter-tuning-job", self._name, self._context.region),
                 "TunedHyperParameters": tuned,
                 "ObjectiveStatus": "Pending",

@@ -12,9 +12,23 @@ import pytest
 from click.testing import CliRunner
 from twofold.lifecycle.__main__ import main
 
-from ..rehearse.conftest import SERVER, Rehearsal, archive
+from ..rehearse.conftest import SERVER, Rehearsal, archive, ended, job_request
 
 NAMES = count(1)
+JOB = """
+import json, os, pathlib
+base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+manifest = {{"task": "regression", "architecture": {{"name": "mlp"}}, "input": {{"shape": [1]}}}}
+manifest["metrics"] = {{"validation:loss": {loss}, "validation:rmse": 1.0}}
+(base / "model/twofold.json").write_text(json.dumps(manifest))
+(base / "model/word.txt").write_text("{loss}")
+if {baseline}:
+    folder = base / "output/data/baseline"
+    folder.mkdir(parents=True)
+    for name in ("statistics.json", "constraints.json"):
+        (folder / name).write_text(name)
+"""
+"""A training job in a blink: what `train` leaves, by hand."""
 
 
 @dataclass
@@ -61,6 +75,17 @@ class Project:
         before, after = text.split("deploy:\n", 1)
         served = after.replace("environment: {}", f"environment: {{PATH: {self.server}}}", 1)
         (self.folder / "twofold.yaml").write_text(f"{before}deploy:\n{served}")
+
+    def trained(self, loss, *, baseline=True):
+        """A training job of this project that has left a manifest with a loss, and a baseline; returns its name."""
+        bucket = self.rehearsal.bucket()
+        name = f"{self.name}-train-{next(NAMES)}"
+        script = JOB.format(loss=loss, baseline=baseline)
+        mine = [{"Key": "twofold:project", "Value": self.name}]
+        request = job_request(self.rehearsal, bucket, name, script, Tags=mine)
+        self.rehearsal.sagemaker.create_training_job(**request)
+        assert ended(self.rehearsal, name)["TrainingJobStatus"] == "Completed"
+        return name
 
     def endpoint(self, name=None):
         return self.rehearsal.sagemaker.describe_endpoint(EndpointName=name or self.name)

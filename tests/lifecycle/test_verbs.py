@@ -1,5 +1,6 @@
 """Each verb on a rehearsal, with a small server for a model: what is asked, what comes of it, what is refused."""
 
+import base64
 import json
 
 import pytest
@@ -91,12 +92,39 @@ def test_a_training_job_that_fails_says_why_with_its_log_and_is_tried_under_the_
     assert "Hyperparameter 'epochs' is 0" in project.run("logs", "--follow").out
 
 
+def test_a_tuning_request_has_ranges_and_leaves_them_out_of_what_is_fixed(project):
+    project.init("--data", "training=s3://b/training/")
+    rate = "{min: 0.001, max: 0.1, scale: Logarithmic}"
+    ranges = f"{{learning_rate: {rate}, layers: {{min: 1, max: 4}}, norm: {{values: [a, b]}}}}"
+    said = project.run("tune", "--dry-run", "-p", "layers=2", "-p", "epochs=3", "--set", f"tune.ranges={ranges}")
+    request = asked(said, "CreateHyperParameterTuningJob")
+    found = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    (rate,) = found["ContinuousParameterRanges"]
+    assert (rate["MinValue"], rate["MaxValue"], rate["ScalingType"]) == ("0.001", "0.1", "Logarithmic")
+    assert found["IntegerParameterRanges"][0]["MaxValue"] == "4"
+    assert found["CategoricalParameterRanges"] == [{"Name": "norm", "Values": ["a", "b"]}]
+    assert request["TrainingJobDefinition"]["StaticHyperParameters"] == {"epochs": "3"}
+    assert len(request["HyperParameterTuningJobName"]) <= 32
+
+
+def test_a_notebook_is_asked_for_with_its_script(project):
+    project.init()
+    (project.folder / "start.sh").write_text("#!/bin/bash\n")
+    more = ["--set", "notebook.on_start=start.sh", "--set", "notebook.repository=https://example.com/a.git"]
+    said = project.run("notebook", "--dry-run", *more)
+    script = asked(said, "CreateNotebookInstanceLifecycleConfig")
+    assert base64.b64decode(script["OnStart"][0]["Content"]) == b"#!/bin/bash\n"
+    request = asked(said, "CreateNotebookInstance")
+    assert request["LifecycleConfigName"] == script["NotebookInstanceLifecycleConfigName"]
+    assert request["DefaultCodeRepository"] == "https://example.com/a.git"
+
+
 def test_an_endpoint_is_deployed_shifted_promoted_and_rolled_back(project):
     project.init()
     one, two = project.model("one"), project.model("two")
-    assert project.run("deploy", "--from", one).last == project.name
+    assert project.run("deploy", "--from", one, "--capture", "50").last == project.name
     assert answer(project)["word"] == "one"
-    assert "has this config already" in project.run("deploy", "--from", one).err
+    assert "has this config already" in project.run("deploy", "--from", one, "--capture", "50").err
 
     project.run("deploy", "--from", two, "--variant", "new", "--weight", "25")
     shown = project.endpoint()["ProductionVariants"]
@@ -108,6 +136,7 @@ def test_an_endpoint_is_deployed_shifted_promoted_and_rolled_back(project):
 
     project.run("promote", "new")
     assert [item["VariantName"] for item in project.endpoint()["ProductionVariants"]] == ["new"]
+    assert project.endpoint()["DataCaptureConfig"]["EnableCapture"], "what else it has stays"
     project.run("rollback")
     assert [item["VariantName"] for item in project.endpoint()["ProductionVariants"]] == ["main", "new"]
 

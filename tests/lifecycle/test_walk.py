@@ -1,5 +1,6 @@
 """A model's whole life by the command `twofold`, as a user types it: real processes, our own `train` and `serve`."""
 
+import json
 import os
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_a_model_from_its_data_to_its_end(twofold, rehearsal, tmp_path):
     (tmp_path / "held.csv").write_text("".join(line.split(",", 1)[1] + "\n" for line in held))
 
     twofold("init", "--project", "digits", "--data", "training=data/training", "--data", "validation=data/validation")
-    job = twofold("train", "--local", "-p", "epochs=3", "-p", "export_onnx=false").strip()
+    job = twofold("train", "--local", "-p", "epochs=3", "-p", "baseline=true", "-p", "export_onnx=false").strip()
     assert job.startswith("digits-train-")
     assert "epoch=2" in twofold("logs", job, "--local")
 
@@ -58,6 +59,23 @@ def test_a_model_from_its_data_to_its_end(twofold, rehearsal, tmp_path):
     kinds = [max(range(10), key=list(map(float, line.split(","))).__getitem__) for line in answers]
     right = sum(kind == int(line.split(",", 1)[0]) for kind, line in zip(kinds, held, strict=True))
     assert right >= 17
+
+    # From the registry, beside the first, with requests kept.
+    assert json.loads(twofold("evaluate", "--local", "--threshold", "0.5"))["serving"] is not None
+    package = twofold("register", "--local").strip()
+    assert twofold("approve", "--local").strip() == package
+    twofold("deploy", "--local", "--from", package, "--variant", "next", "--weight", "10", "--capture", "100")
+    twofold("shift", "50/50", "--local")
+    assert "main 50 on 1, next 50 on 1" in twofold("status", "--local")
+    for variant in ("main", "next"):
+        twofold("invoke", "--local", "--input", "held.csv", "--accept", "text/csv", "--variant", variant)
+    twofold("promote", "next", "--local")
+
+    schedule = twofold("monitor", "--local", "--now").strip()
+    bucket = "sagemaker-us-east-1-123456789012"
+    keys = rehearsal.keys(bucket, f"digits/monitoring/digits/{schedule}/")
+    (key,) = [key for key in keys if key.endswith("/statistics.json")]
+    assert json.loads(rehearsal.read(f"s3://{bucket}/{key}"))["dataset"]["item_count"] == 40
 
     twofold("down", "--local", "--all")
     assert twofold("status", "--local") == "Nothing of digits is in us-east-1.\n"

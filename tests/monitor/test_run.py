@@ -119,7 +119,9 @@ def test_a_monitoring_job(run_verb, traffic, baseline, tmp_path):
     metrics = [
         json.loads(line) for line in (paths.cloudwatch_metrics / "cloudwatch_metrics.jsonl").read_text().splitlines()
     ]
-    drift = {metric["MetricName"]: metric for metric in metrics}["feature_baseline_drift_features_1"]
+    named = {metric["MetricName"]: metric for metric in metrics}
+    assert named["violations"]["Value"] == len(json.loads((results / NAMES[0]).read_text())["violations"]) > 0
+    drift = named["feature_baseline_drift_features_1"]
     assert drift["Value"] > 0.1
     assert drift["Timestamp"] == "2026-11-25T14:00:00Z"
     assert drift["Dimensions"] == [

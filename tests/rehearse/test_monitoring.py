@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from croniter import croniter
 from twofold.errors import ApiError
-from twofold.rehearse.monitoring import cron
+from twofold.rehearse.monitoring import cron, window
 
 from .conftest import IMAGE, NUMBERS, ROLE, ask, until
 
@@ -76,7 +76,11 @@ def test_a_schedule_runs_a_container_on_the_captured_hours(shared, make):
     shared.sagemaker.create_monitoring_schedule(
         MonitoringScheduleName=name,
         MonitoringScheduleConfig={
-            "ScheduleConfig": {"ScheduleExpression": "NOW"},
+            "ScheduleConfig": {
+                "ScheduleExpression": "NOW",
+                "DataAnalysisStartTime": "-PT2H",
+                "DataAnalysisEndTime": "-PT0H",
+            },
             "MonitoringJobDefinition": monitored,
         },
     )
@@ -94,7 +98,7 @@ def test_a_schedule_runs_a_container_on_the_captured_hours(shared, make):
     start, end = (
         datetime.strptime(seen[k], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC) for k in ("start_time", "end_time")
     )
-    assert (end - start).total_seconds() == 3600
+    assert (end - start).total_seconds() == 7200
     metrics = shared.client("cloudwatch").list_metrics(Namespace="/aws/sagemaker/Endpoint/data-metrics")["Metrics"]
     assert [metric["MetricName"] for metric in metrics] == ["drift"]
     last = shared.sagemaker.describe_monitoring_schedule(MonitoringScheduleName=name)
@@ -124,6 +128,17 @@ def test_a_schedule_waits_is_stopped_and_deleted(shared, make):
     sagemaker.delete_monitoring_schedule(MonitoringScheduleName=name)
     with pytest.raises(ClientError, match="Could not find"):
         sagemaker.describe_monitoring_schedule(MonitoringScheduleName=name)
+
+
+def test_a_window_is_the_hour_before_or_what_offsets_say():
+    moment = datetime(2026, 1, 2, 10, 30, tzinfo=UTC)
+    hourly, once = {"ScheduleExpression": "cron(0 * ? * * *)"}, {"ScheduleExpression": "NOW"}
+    assert [part.hour for part in window(hourly, moment)] == [9, 10]
+    assert [part.isoformat()[11:16] for part in window(once, moment)] == ["09:30", "10:30"]
+    daily = {**hourly, "DataAnalysisStartTime": "-P1D", "DataAnalysisEndTime": "-PT2H"}
+    assert [(part.day, part.hour) for part in window(daily, moment)] == [(1, 10), (2, 8)]
+    with pytest.raises(ApiError, match="expected one such as -PT1H"):
+        window({**once, "DataAnalysisStartTime": "yesterday"}, moment)
 
 
 def test_cron_is_that_of_the_platform():

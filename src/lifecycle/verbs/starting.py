@@ -1,4 +1,4 @@
-"""`init`: a project begins."""
+"""`init` and `notebook`: a project begins."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 import click
 
 from ...errors import UserError
+from .. import notebooks
+from ..command import project_verb, result
 from ..config import FILE
+from ..project import Project
 from ..sections import MAX_PROJECT
 from ..template import write_template
 
@@ -28,6 +31,13 @@ def init(*, file: Path, project: str | None, image: str, role: str, data: tuple[
         values["train"] = {"data": dict(_channel(text) for text in data)}
     file.write_text(write_template(values), encoding="utf-8")
     click.echo(file)
+
+
+@click.command()
+@project_verb()
+def notebook(project: Project) -> None:
+    """Make or start the project's notebook instance and print the address that opens it."""
+    result(project, notebooks.open_notebook(project))
 
 
 def _channel(text: str) -> tuple[str, dict[str, str]]:

@@ -1,15 +1,29 @@
-"""`status`, `logs`, `down`: what there is, what it says, and its end."""
+"""`monitor`, `status`, `logs`, `down`: whether it is still good, what there is, what it says, and its end."""
 
 import time
 
 import click
 
-from .. import overview, removal
-from ..command import project_verb
+from .. import monitoring, overview, removal
+from ..command import project_verb, result
 from ..loglines import LogReader, find_logged
 from ..progress import BUSY
 from ..project import Project
 from ..resources import ENDPOINT, NOTEBOOK, TRAINING, describe, owned
+
+
+@click.command()
+@click.option("--now", is_flag=True, help="Look at the last hour, once, and wait for what comes of it.")
+@click.option("--instance-type", help="Kind of machine.")
+@project_verb({"instance_type": "monitor.instance_type"})
+def monitor(project: Project, *, now: bool) -> None:
+    """Hold the endpoint's captured requests against the baseline, on a schedule; prints its name."""
+    name = monitoring.create(project, now=now)
+    if now and not project.aws.dry:
+        found = monitoring.wait_execution(project, name)
+        place = project.storage.uri("monitoring", project.config.endpoint, name)
+        project.say(f"{found['MonitoringExecutionStatus']}: {place}/")
+    result(project, name)
 
 
 @click.command()
