@@ -84,6 +84,14 @@ class Manifest(BaseModel):
     versions: dict[str, str] = {}
     """Versions that wrote the folder, for the record."""
 
+    @property
+    def highest(self) -> int | None:
+        """Highest value of a token or pixel; None where the model takes any number."""
+        if self.input.dtype == "uint8":
+            return 255
+        vocabulary = self.architecture.arguments.get("vocabulary")
+        return vocabulary - 1 if self.input.dtype == "int64" and isinstance(vocabulary, int) else None
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `twofold.json` into a model folder, whole or not at all."""

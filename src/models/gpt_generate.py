@@ -10,6 +10,10 @@ from ..errors import RequestError
 from . import gpt_text
 from .gpt import GPT, Cache
 
+_COLDEST = 1e-30
+"""Temperature below which float32 has no quotient."""
+_SEEDS = 1 << 63
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -22,11 +26,13 @@ class Sampling:
     top_p: float = 1.0
     """Only the most probable tokens that together reach this probability, above 0 and at most 1."""
     seed: int | None = None
-    """The same seed gives the same tokens; None: others each time."""
+    """The same seed, of 63 bits and a sign, gives the same tokens; None: others each time."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise RequestError(f"temperature is {self.temperature}, expected a number of at least 0.")
+        if self.seed is not None and not -_SEEDS <= self.seed < _SEEDS:
+            raise RequestError(f"seed is {self.seed}, expected -2^63 to 2^63 - 1.")
         if self.top_k < 0:
             raise RequestError(f"top_k is {self.top_k}, expected 0 (all tokens) or more.")
         if not 0 < self.top_p <= 1:
@@ -99,10 +105,13 @@ def choose(scores: Tensor, sampling: Sampling, random: torch.Generator) -> int:
     """Choose a token by scores `[vocabulary]`."""
     if sampling.temperature == 0:
         return int(scores.argmax())
-    probabilities = torch.softmax(scores.float() / sampling.temperature, dim=0)
+    # The best score is 0, so that no temperature, however low, makes it infinite.
+    scores = scores.float() - scores.max()
+    probabilities = torch.softmax(scores / max(sampling.temperature, _COLDEST), dim=0)
     if sampling.top_k or sampling.top_p < 1:
         ordered, tokens = probabilities.sort(descending=True)
         kept = ordered.cumsum(dim=0) - ordered < sampling.top_p
+        kept[0] = True
         if sampling.top_k:
             kept[sampling.top_k :] = False
         probabilities = torch.zeros_like(probabilities).scatter(0, tokens[kept], ordered[kept])

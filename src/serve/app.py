@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inferenc
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, request
 
@@ -16,7 +17,10 @@ from .chat import PATH as CHAT_PATH
 from .chat import ChatService
 from .gateway.reply import CUSTOM_ATTRIBUTES
 from .invocation import Invocation, Service
+from .openapi import PATH as OPENAPI_PATH
+from .openapi import describe
 from .replies import answer_errors
+from .rows_service import RowsService
 from .sessions import Sessions, SessionService
 from .transforms import PATH as TRANSFORMS_PATH
 from .transforms import parameters
@@ -41,6 +45,12 @@ def create_app(service: Service, endpoint: Endpoint) -> Flask:
         @app.post(CHAT_PATH)
         def completions() -> Response:
             return respond(chat, read_invocation(endpoint))
+
+    manifest = service.model.manifest if isinstance(service, RowsService) else None
+
+    @app.get(OPENAPI_PATH)
+    def openapi() -> dict[str, Any]:
+        return describe(endpoint, manifest, chat=isinstance(chat, ChatService))
 
     return app
 

@@ -23,12 +23,18 @@ MAX_TOKENS = 1 << 16
 _DONE = b"data: [DONE]\n\n"
 
 
-class _Part(BaseModel):
+class _Strict(BaseModel):
+    """What is not named is ignored, as OpenAI's other parameters; what is has its type: `false` is no temperature."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Part(_Strict):
     type: Literal["text"]
     text: str
 
 
-class Message(BaseModel):
+class Message(_Strict):
     """One turn of a conversation."""
 
     role: str
@@ -40,14 +46,12 @@ class Message(BaseModel):
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
 
-class _StreamOptions(BaseModel):
+class _StreamOptions(_Strict):
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
-    """What a client asks for; what is not named here is ignored, as OpenAI's other parameters."""
-
-    model_config = ConfigDict(extra="ignore")
+class ChatRequest(_Strict):
+    """What a client asks for."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
     model: str = ""

@@ -38,7 +38,7 @@ class Model:
         Raises:
             RequestError: a token or pixel is out of range or not whole; says which.
         """
-        top = self._highest()
+        top = self.manifest.highest
         if top is None:
             return
         wrong = (rows < 0) | (rows > top) | (rows != np.rint(rows))
@@ -66,15 +66,6 @@ class Model:
         if classes is None:
             return None
         return [classes[index] for index in predictions.argmax(axis=1)]
-
-    def _highest(self) -> int | None:
-        """Return the highest value of a token or pixel; None where the model takes any number."""
-        if self.manifest.input.dtype == "uint8":
-            return 255
-        vocabulary = self.manifest.architecture.arguments.get("vocabulary")
-        if self.manifest.input.dtype == "int64" and isinstance(vocabulary, int):
-            return vocabulary - 1
-        return None
 
 
 def load(folder: Path, settings: EngineSettings | None = None) -> Model:

@@ -4,7 +4,6 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 """
 
 import base64
-import binascii
 from typing import Any
 
 import orjson
@@ -15,6 +14,8 @@ from ..contract.endpoint import Endpoint
 from ..errors import InsufficientMemory, ModelError, RequestError
 from .app import bare_app, read_invocation
 from .body import read_body
+from .openapi import PATH as OPENAPI_PATH
+from .openapi import describe_models
 from .registry import Entry, Registry
 from .replies import error_reply
 
@@ -36,6 +37,10 @@ def create_models_app(registry: Registry, endpoint: Endpoint) -> Flask:
     """Put a registry of models behind HTTP."""
     app = bare_app()
 
+    @app.get(OPENAPI_PATH)
+    def openapi() -> dict[str, Any]:
+        return describe_models()
+
     @app.post("/models")
     def load() -> Response:
         wish = _read_load(read_body(request, endpoint.max_payload_bytes))
@@ -48,9 +53,7 @@ def create_models_app(registry: Registry, endpoint: Endpoint) -> Flask:
 
     @app.get("/models")
     def listing() -> Response:
-        limit = request.args.get("limit", default=_PAGE, type=int)
-        if not 1 <= limit <= _LARGEST_PAGE:
-            raise RequestError(f"limit is {limit}, expected 1 to {_LARGEST_PAGE}. Correct it, or leave it out.")
+        limit = _read_limit(request.args.get("limit", str(_PAGE)))
         found = registry.names_after(_from_token(request.args.get("next_page_token", "")), limit + 1)
         answer: dict[str, Any] = {"models": [_describe(entry) for entry in found[:limit]]}
         if len(found) > limit:
@@ -72,6 +75,13 @@ def create_models_app(registry: Registry, endpoint: Endpoint) -> Flask:
         return Response(reply.body, reply.status, dict(reply.headers), content_type=reply.content_type)
 
     return app
+
+
+def _read_limit(text: str) -> int:
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else 0
+    if not 1 <= limit <= _LARGEST_PAGE:
+        raise RequestError(f"limit is {text[:80]!r}, expected 1 to {_LARGEST_PAGE}. Correct it, or leave it out.")
+    return limit
 
 
 def _read_load(body: bytes) -> _Load:
@@ -96,7 +106,7 @@ def _to_token(name: str) -> str:
 def _from_token(token: str) -> str:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RequestError(
             f"next_page_token is {token[:80]!r}, expected one that an earlier page gave. Leave it out to begin anew."
         ) from error

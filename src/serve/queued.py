@@ -19,6 +19,7 @@ class QueuedModel:
 
     def __init__(self, model: ServedModel) -> None:
         self.direct = model
+        self.manifest = model.manifest
         self.row_shape = model.row_shape
         self.check = model.check
         self.labels = model.labels

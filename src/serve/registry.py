@@ -14,7 +14,7 @@ import orjson
 
 from ..contract.endpoint import Endpoint
 from ..contract.machine import memory_total, private_memory
-from ..errors import AlreadyLoaded, InsufficientMemory, ModelError, NotLoaded, Overloaded, TooSlow
+from ..errors import AlreadyLoaded, InsufficientMemory, NotLoaded, Overloaded, RequestError, TooSlow
 from .engine import EngineSettings
 from .invocation import Invocation, Reply
 from .model_process import ModelProcess, ProcessEnded
@@ -64,8 +64,11 @@ class Registry:
         Raises:
             AlreadyLoaded: there is one of this name.
             InsufficientMemory: it does not fit.
+            RequestError: there is no such folder.
             ModelError: it cannot be loaded.
         """
+        if not _is_folder(url):
+            raise RequestError(f"url is {url[:200]!r}, expected a model folder. Correct it.")
         entry = Entry(name, url)
         with self._lock:
             self._take_over()
@@ -175,8 +178,6 @@ class Registry:
 
     def _start(self, entry: Entry) -> ModelProcess:
         start, folder = time.monotonic(), Path(entry.url)
-        if not folder.is_dir():
-            raise ModelError(f"url is {entry.url!r}, expected a model folder. Correct it.")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         self._check_fits(entry, size, "its files alone have")
         entry.memory = size
@@ -218,6 +219,14 @@ class Registry:
         for name, url in orjson.loads(os.pread(self._kept, os.fstat(self._kept).st_size, 0) or b"[]"):
             self._entries[name] = Entry(name, url)
             self._entries[name].ready = True
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        # Too long to be a path at all, for one.
+        return False
 
 
 def _measured(entry: Entry) -> int:

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from ..contract.artifact import Manifest
 from ..contract.endpoint import Endpoint
 from .chat import ChatService
 from .codecs import choose_answer, default_answer, read_rows
@@ -14,6 +15,7 @@ from .invocation import Invocation, Reply
 class ServedModel(Protocol):
     """A loaded model of rows."""
 
+    manifest: Manifest
     row_shape: tuple[int, ...]
 
     def check(self, rows: NDArray[Any]) -> None:

@@ -72,8 +72,10 @@ SCORES = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()
         ({}, [0.5, 0.25, 0.15, 0.1]),
         ({"temperature": 0.5}, [0.5**2, 0.25**2, 0.15**2, 0.1**2]),
         ({"temperature": 0}, [1, 0, 0, 0]),
+        ({"temperature": 5e-324}, [1, 0, 0, 0]),
         ({"top_k": 2}, [0.5, 0.25, 0, 0]),
         ({"top_p": 0.4}, [1, 0, 0, 0]),
+        ({"top_p": 5e-324}, [1, 0, 0, 0]),
         ({"top_p": 0.8}, [0.5, 0.25, 0.15, 0]),
         ({"top_k": 1, "top_p": 0.9}, [1, 0, 0, 0]),
     ],
@@ -89,7 +91,10 @@ def test_tokens_are_as_frequent_as_they_are_probable(sampling, expected):
     assert not counts[wanted == 0].any()
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": -1}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0}, {"seed": 1 << 63}],
+)
 def test_settings_out_of_bounds_are_refused(wrong):
     with pytest.raises(RequestError, match=rf"{next(iter(wrong))} is .*expected"):
         Sampling(**wrong)

@@ -211,3 +211,21 @@ def program(tmp_path_factory):
 def regressor(tmp_path_factory):
     """A regression on 4 features, not to be changed."""
     return Artifact(tmp_path_factory.mktemp("regressor"), task="regression", classes=None)
+
+
+@pytest.fixture
+def gpt(tmp_path):
+    """An untrained `gpt` of bytes: the parent of its folder, and its module."""
+    arguments = {"vocabulary": 257, "context": 32, "width": 16, "layers": 1, "heads": 2, "tokenizer": "bytes"}
+    torch.manual_seed(3)
+    module = build("gpt", arguments).eval()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file(module.state_dict(), folder / WEIGHTS)
+    manifest = Manifest(
+        task="language-modelling",
+        architecture=Architecture(name="gpt", arguments=arguments),
+        input=Signature(shape=[32], dtype="int64"),
+    )
+    write_manifest(folder, manifest)
+    return tmp_path, module

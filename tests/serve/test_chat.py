@@ -100,6 +100,7 @@ def test_parts_and_turns_are_one_prompt_and_other_parameters_are_ignored():
             b'{"messages": [{"role": "user", "content": "a"}], "temperature": -1}',
             "temperature: Input should be greater",
         ),
+        (b'{"messages": [{"role": "user", "content": "a"}], "temperature": false}', "temperature: Input should be a"),
         (b'{"messages": [{"role": "user", "content": "a"}], "n": 2}', "n: Input should be 1"),
         (b'{"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}', "max_tokens: Input should be greater"),
     ],

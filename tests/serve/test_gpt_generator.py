@@ -3,31 +3,9 @@
 import json
 
 import pytest
-import torch
-from safetensors.torch import save_file
-from twofold.contract.artifact import WEIGHTS, Architecture, Manifest, Signature, write_manifest
 from twofold.models.gpt_generate import Sampling, generate_text
-from twofold.models.table import build
 from twofold.serve.conversation import PATH
 from websockets.sync.client import connect
-
-ARGUMENTS = {"vocabulary": 257, "context": 32, "width": 16, "layers": 1, "heads": 2, "tokenizer": "bytes"}
-
-
-@pytest.fixture
-def gpt(tmp_path):
-    torch.manual_seed(3)
-    module = build("gpt", ARGUMENTS).eval()
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_file(module.state_dict(), folder / WEIGHTS)
-    manifest = Manifest(
-        task="language-modelling",
-        architecture=Architecture(name="gpt", arguments=ARGUMENTS),
-        input=Signature(shape=[32], dtype="int64"),
-    )
-    write_manifest(folder, manifest)
-    return tmp_path, module
 
 
 @pytest.mark.procs

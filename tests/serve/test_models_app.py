@@ -132,6 +132,8 @@ def test_names_are_names_and_nothing_else(endpoint, program, odd):
         (b'{"model_name": "m"}', "url"),
         (b'{"model_name": "", "url": "/x"}', "model_name"),
         (b'{"model_name": 3, "url": "/x"}', "model_name"),
+        (b'{"model_name": "m", "url": "/x\\u0000"}', "url"),
+        (b'{"model_name": "m", "url": "/' + b"x" * 5000 + b'"}', "url"),
     ],
 )
 def test_a_bad_request_is_400(endpoint, body, words):
@@ -141,13 +143,13 @@ def test_a_bad_request_is_400(endpoint, body, words):
 
 
 def test_bad_pages_are_400(endpoint):
-    assert endpoint.call("GET", "/models?next_page_token=%21")[0] == 400
-    assert endpoint.call("GET", "/models?limit=0")[0] == 400
+    for query in ("next_page_token=%21", "next_page_token=%C3%A4", "limit=0", "limit=1001", "limit=null", "limit="):
+        assert endpoint.call("GET", f"/models?{query}")[0] == 400, query
 
 
 def test_a_folder_that_cannot_be_served_says_why_and_leaves_the_name_free(endpoint, program, tmp_path, name):
     status, answer = endpoint.load(name, tmp_path / "nowhere")
-    assert status == 500
+    assert status == 400
     assert "expected a model folder" in answer["error"]["message"]
     status, answer = endpoint.load(name, tmp_path)
     assert status == 500

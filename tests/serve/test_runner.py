@@ -33,7 +33,7 @@ class Loop:
 
 
 class Model:
-    row_shape = (2,)
+    manifest, row_shape = None, (2,)
 
     def __init__(self):
         self.go = threading.Event()
