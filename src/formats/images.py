@@ -9,9 +9,11 @@ only in how much junk between a JPEG's segments they put up with.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,7 +40,8 @@ MAX_SCANNED = 1 << 31
 """Most pixels of all scans of a JPEG together."""
 
 _JPEG = b"\xff\xd8\xff"
-_SCAN = b"\xff\xda"
+_SCAN = re.compile(rb"\xff\xda")
+"""Searched for by an expression: `bytes.count` takes three times as long, a tenth of the time of decoding."""
 _ANY_FAULT = (
     OSError,
     SyntaxError,
@@ -179,12 +182,11 @@ def _check_size(width: int, height: int) -> None:
 
 def _check_scans(data: bytes | memoryview, pixels: int) -> None:
     """Count the marker that starts a scan; compressed data never hold it, since 0xFF in them is followed by 0."""
-    scans = bytes(data).count(_SCAN)
     most = min(MAX_SCANS, MAX_SCANNED // max(1, pixels))
-    if scans > most:
+    if next(islice(_SCAN.finditer(data), most, None), None) is not None:
         raise FormatError(
-            f"The JPEG has {scans} scans, expected at most {most} for its size. It is built to waste time: write "
-            f"it anew."
+            f"The JPEG has more than {most} scans, expected at most {most} for its size. It is built to waste time: "
+            f"write it anew."
         )
 
 

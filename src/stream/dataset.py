@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 
-from ..formats.layout import Mover
 from .files import MAX_OPEN
 from .folders import ImageFolder, TarShard, read_archives
 from .plan import Positions, locate
@@ -25,10 +24,11 @@ class Dataset:
         self._together = one_layout(self.shards) if self.shards else None
         archives = tuple(shard for shard in self.shards if isinstance(shard, TarShard))
         self._archives = archives if len(archives) == len(self.shards) else None
-        self.move: Mover | None = None
-        """How large fields of records of one stride are copied; None: as numpy does."""
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
         """Whether samples come over a network, so that few large requests beat many small ones."""
+        images = bool(shards) and all(isinstance(shard, TarShard | ImageFolder) for shard in shards)
+        self.side_by_side = images or self._together is not None
+        """Whether reading leaves the interpreter to others, so that two blocks at once take less time."""
 
     def __len__(self) -> int:
         """Samples of all shards."""
@@ -57,11 +57,10 @@ class Dataset:
         """
         if self.remote:
             return self.request(sample_ids)()
-        alone = len(self.shards) == 1
-        if not len(sample_ids) or (alone and (self.move is None or self._together is None)):
+        if not len(sample_ids) or len(self.shards) == 1:
             return self.shards[0].read(sample_ids, self.bad)
         if self._together is not None:
-            together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad, self.move)
+            together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad)
             if together is not None:
                 return together
         if self._archives is not None and len(self._archives) <= MAX_OPEN:

@@ -1,12 +1,15 @@
 """This rank's part of each global batch as torch tensors, read ahead by a thread.
 
 Blocks of many steps are planned and gathered at once, and batches are slices of them: per batch there is next to no
-Python, and memory is bounded by two blocks whatever the size of the data.
+Python, and memory is bounded by a few blocks whatever the size of the data.
+
+    planner   plan a block, ask for it        cut the oldest into batches, transform them      one thread
+    readers                    gather or decode it                                             two, or one
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +19,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import ConfigError
-from . import wide
 from .dataset import Dataset
 from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
 from .shards import Column, Read
@@ -26,12 +28,19 @@ Batch: TypeAlias = dict[str, Any]
 """Tensors `[n, ...]` by field, or lists of values that are no numbers or differ in shape."""
 
 BLOCK_BYTES = 4 << 20
-"""Bytes of samples that are read at once; two blocks are held."""
+"""Bytes of samples that are read at once."""
+ASKED_BYTES = 12 << 20
+"""Bytes of samples that are being read, or wait to be cut: more than one block where blocks are small."""
 REMOTE_BLOCK_BYTES = 64 << 20
 """The same for samples far away, over all ranks: each slot's part of a block is a request, which must be worth it."""
 APART_BYTES = 64 << 10
 """Samples far away of at least this size are fetched one by one."""
 _AHEAD = 1
+"""Blocks that are cut and wait for the reader of batches."""
+_SIDE_BY_SIDE = 2
+"""Blocks that are read at the same time."""
+_FREED_BYTES = 31 << 20
+"""Just below the size from which the C library never keeps memory that was freed."""
 _GROWTH = 4
 """The first block is one step, each of the next so many times as large as the one before."""
 
@@ -90,7 +99,6 @@ class StreamingLoader:
                 f"raise 'batch_size' or use fewer ranks."
             )
         dataset = dataset if isinstance(dataset, Dataset) else StreamingDataset(dataset)
-        dataset.move = wide.move
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
         self.rank, self.world = rank, world
         self.window = window or _default_window(dataset, batch_size)
@@ -147,13 +155,20 @@ class StreamingLoader:
     def batches(self) -> Iterator[tuple[Batch, Positions]]:
         """Yield batches with the ids `[n]` of their samples, as the plan has them."""
         plan, steps = self.plan(self.epoch), len(self)
-        blocks = self._blocks(plan, steps, rank_slots(self.batch_size, self.rank, self.world))
+        slots = rank_slots(self.batch_size, self.rank, self.world)
+        # Never touched. That it was freed teaches the C library to keep what is freed up to this size: blocks would
+        # otherwise go back to the system, and each page of the next one is zeroed, mapped and unmapped again.
+        np.empty(_FREED_BYTES, dtype=np.uint8)
         pending: deque[Future[list[tuple[Batch, Positions]] | None]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="twofold-stream") as reader:
+        with (
+            ThreadPoolExecutor(_SIDE_BY_SIDE if self.dataset.side_by_side else 1, "twofold-stream-read") as readers,
+            ThreadPoolExecutor(1, "twofold-stream") as planner,
+        ):
+            blocks = self._blocks(plan, steps, slots, readers)
             try:
                 while True:
                     while len(pending) <= _AHEAD:
-                        pending.append(reader.submit(next, blocks, None))
+                        pending.append(planner.submit(next, blocks, None))
                     block = pending.popleft().result()
                     if block is None:
                         break
@@ -163,18 +178,23 @@ class StreamingLoader:
             finally:
                 for future in pending:
                     future.cancel()
+                readers.shutdown(wait=False, cancel_futures=True)
         self.epoch, self.step = self.epoch + 1, 0
 
-    def _blocks(self, plan: Plan, steps: int, slots: range) -> Iterator[list[tuple[Batch, Positions]]]:
+    def _blocks(
+        self, plan: Plan, steps: int, slots: range, readers: Executor
+    ) -> Iterator[list[tuple[Batch, Positions]]]:
         """Read blocks in turn; the next one is asked for before this one is waited for."""
-        asked: deque[tuple[Block, Callable[[], Read]]] = deque()
+        asked: deque[tuple[Block, Future[Read]]] = deque()
+        block_bytes = self._block_steps(len(slots)) * len(slots) * self.dataset.record_bytes
+        most = 1 if self.dataset.remote else max(int(ASKED_BYTES / max(block_bytes, 1)), 1)
         for first, last in self._spans(steps, len(slots)):
             block = plan.block(first, last, slots)
-            asked.append((block, self.dataset.request(block.sample_ids)))
-            if len(asked) > 1:
-                yield self._read(*asked.popleft())
+            asked.append((block, readers.submit(self.dataset.request(block.sample_ids))))
+            if len(asked) > most:
+                yield self._cut(*asked.popleft())
         while asked:
-            yield self._read(*asked.popleft())
+            yield self._cut(*asked.popleft())
 
     def _spans(self, steps: int, slots: int) -> Iterator[tuple[int, int]]:
         """First and last steps of the blocks: small ones first, since somebody waits for the first batch."""
@@ -192,9 +212,9 @@ class StreamingLoader:
             return max(steps // self.window * self.window, min(steps, self.window), 1)
         return int(min(max(BLOCK_BYTES / max(slots * self.dataset.record_bytes, 1), 1), self.window))
 
-    def _read(self, block: Block, read: Callable[[], Read]) -> list[tuple[Batch, Positions]]:
+    def _cut(self, block: Block, reading: Future[Read]) -> list[tuple[Batch, Positions]]:
         ids, ends = block.sample_ids, np.cumsum(block.counts)
-        columns, kept = read()
+        columns, kept = reading.result()
         if not columns and len(self.dataset):
             # This rank has no share of the block: fields and shapes are those of any sample.
             columns = {name: column[:0] for name, column in self.dataset.read(np.zeros(1, dtype=np.int64))[0].items()}

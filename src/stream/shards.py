@@ -93,6 +93,7 @@ class LayoutShard:
         self._checksums, self.casts = checksums, False
         self._chunk = max(1, _CHECKED_BYTES // max(layout.stride, 1))
         self._checked = np.zeros(-(-layout.records // self._chunk), dtype=bool)
+        self._lock = threading.Lock()
 
     def cast(self, dtypes: Mapping[str, np.dtype[Any]]) -> None:
         """Give fields as other types from now on."""
@@ -136,17 +137,30 @@ class LayoutShard:
     def check(self, buffer: NDArray[np.uint8], rows: Positions, bad: BadRecords) -> list[int]:
         """Check what has not been checked yet and return the places of broken rows."""
         broken: list[int] = []
-        chunks = np.unique(rows // self._chunk)
-        for chunk in chunks[~self._checked[chunks]]:
-            first, last = chunk * self._chunk, min((chunk + 1) * self._chunk, self.records)
-            try:
-                self.layout.verify(buffer, first, last, checksums=self._checksums)
-                self._checked[chunk] = True
-            except FormatError:
-                # Somewhere in these rows: look at each that is asked for, since the others may never be.
-                broken += self._broken_among(buffer, rows, np.flatnonzero((rows >= first) & (rows < last)), bad)
-        self._sound = bool(self._checked.all())
+        chunks = np.zeros(len(self._checked), dtype=bool)
+        chunks[rows // self._chunk] = True
+        # Blocks that are read side by side are of the same chunks: who comes second finds them checked.
+        with self._lock:
+            missing = np.flatnonzero(chunks & ~self._checked)
+            # Neighbours at once: a call costs as much as a hundred records.
+            for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
+                for chunk in [] if self._check_run(buffer, run) else run.tolist():
+                    if not self._check_run(buffer, np.array([chunk])):
+                        # Somewhere in these rows: look at each that is asked for, since the others may never be.
+                        broken += self._broken_among(buffer, rows, np.flatnonzero(rows // self._chunk == chunk), bad)
+            self._sound = bool(self._checked.all())
         return broken
+
+    def _check_run(self, buffer: NDArray[np.uint8], run: Positions) -> bool:
+        """Check chunks that lie side by side; False where one of them is broken."""
+        if len(run):
+            last = min((int(run[-1]) + 1) * self._chunk, self.records)
+            try:
+                self.layout.verify(buffer, int(run[0]) * self._chunk, last, checksums=self._checksums)
+            except FormatError:
+                return False
+            self._checked[run] = True
+        return True
 
     def _broken_among(
         self, buffer: NDArray[np.uint8], rows: Positions, suspects: Positions, bad: BadRecords

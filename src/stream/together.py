@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..formats.layout import Mover
 from .files import MAX_OPEN
 from .plan import Positions
 from .shards import BadRecords, LayoutShard, Read, Shard
@@ -24,9 +23,7 @@ def one_layout(shards: Sequence[Shard]) -> tuple[LayoutShard, ...] | None:
     return found
 
 
-def read_together(
-    shards: Sequence[LayoutShard], numbers: Positions, rows: Positions, bad: BadRecords, move: Mover | None = None
-) -> Read | None:
+def read_together(shards: Sequence[LayoutShard], numbers: Positions, rows: Positions, bad: BadRecords) -> Read | None:
     """Read records `[n]` by shard number and row; None where they lie in more shards than may be mapped at once."""
     used = np.flatnonzero(np.bincount(numbers, minlength=len(shards))).tolist()
     if len(used) > MAX_OPEN:
@@ -47,4 +44,4 @@ def read_together(
     end = max(int(addresses[number]) + len(buffers[number]) for number in used)
     memory = as_strided(buffers[first], shape=(end - int(addresses[first]),), strides=(1,), writeable=False)
     starts = addresses[numbers] - addresses[first] + shards[first].starts(rows)
-    return dict(shards[first].layout.gather_at(memory, starts, move)), kept
+    return dict(shards[first].layout.gather_at(memory, starts)), kept

@@ -44,6 +44,21 @@ def test_a_batch_is_what_numpy_takes(offset, rows):
         assert column.flags.writeable
 
 
+@given(st.integers(0, 9), st.sampled_from([1, 2, 4, 8]), st.lists(st.integers(0, 29), max_size=40))
+def test_records_at_any_bytes_are_those_of_their_rows(offset, multiple, rows):
+    """Strides that suit the types, and those that do not: what is copied in larger steps is the same."""
+    row = np.dtype([("value", "<i8"), ("small", "<f4"), ("pad", f"V{multiple}")])
+    fields = {name: Field(row[name], (), row.fields[name][1]) for name in ("value", "small")}
+    whole = np.zeros(30, dtype=row)
+    whole["value"], whole["small"] = np.arange(30) << 40, np.arange(30) / 7
+    buffer = np.frombuffer(bytes(offset) + whole.tobytes(), dtype=np.uint8)
+    layout, rows = Layout(offset, row.itemsize, 30, fields), np.array(rows, dtype=np.int64)
+    batch = layout.gather_at(buffer, rows * row.itemsize + offset)
+    for name in fields:
+        np.testing.assert_array_equal(batch[name], whole[name][rows])
+        assert batch[name].flags.aligned
+
+
 def test_rows_beyond_the_shard_cannot_be_read():
     buffer = np.frombuffer(table(3).tobytes(), dtype=np.uint8)
     with pytest.raises(IndexError):

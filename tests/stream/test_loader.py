@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from itertools import islice
 
@@ -5,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 from twofold.errors import ConfigError, DataError
+from twofold.formats.layout import Layout
+from twofold.stream import loader as loader_module
+from twofold.stream import shards
 from twofold.stream.catalog import open_dataset
 from twofold.stream.loader import StreamingLoader
 
@@ -146,3 +151,64 @@ def test_broken_record_is_skipped_and_counted(folder, host):
     assert sorted(found) == [number for number in range(1000) if number != 401]
     assert dataset.bad.skipped == 1
     assert "record 300" in dataset.bad.first
+
+
+def test_two_blocks_are_read_side_by_side(dataset, monkeypatch):
+    """Each read waits for another to begin, but for the last one of an odd number."""
+    monkeypatch.setattr(loader_module, "BLOCK_BYTES", 1)
+    together, read = threading.Barrier(2), dataset.read
+
+    def meet(ids):
+        together.wait(timeout=60)
+        return read(ids)
+
+    monkeypatch.setattr(dataset, "read", meet)
+    found = sum((batch["label"].tolist() for batch in StreamingLoader(dataset, 64)), [])
+    assert sorted(found) == list(range(1000))
+
+
+def test_transforms_run_one_after_the_other_in_order(dataset, monkeypatch):
+    monkeypatch.setattr(loader_module, "BLOCK_BYTES", 1)
+    seen, busy = [], threading.Lock()
+
+    def note(batch):
+        assert busy.acquire(blocking=False)
+        seen.append(batch["label"].tolist())
+        busy.release()
+        return batch
+
+    assert [batch["label"].tolist() for batch in StreamingLoader(dataset, 64, transform=note)] == seen
+
+
+def test_neighbours_are_checked_at_once_and_nothing_twice(folder, host, monkeypatch):
+    monkeypatch.setattr(shards, "_CHECKED_BYTES", 1)
+    dataset = open_dataset(folder, channel="train", host=host)
+    checked, verify = [], Layout.verify
+
+    def note(layout, buffer, first, last, **options):
+        checked.append(last - first)
+        verify(layout, buffer, first, last, **options)
+
+    monkeypatch.setattr(Layout, "verify", note)
+    dataset.read(np.arange(1000))
+    assert sum(checked) == 1000
+    assert len(checked) == len(SHARDS)
+    dataset.read(np.arange(1000))
+    assert sum(checked) == 1000
+
+
+def test_memory_of_blocks_is_used_again(tmp_path):
+    """In a process of its own: what else is in memory decides what the C library gives back."""
+    code = (
+        "import resource, sys, numpy as np; from twofold.stream.loader import StreamingLoader\n"
+        "np.save(sys.argv[1] + '/rows.npy', np.zeros((20_000, 768), np.float32))\n"
+        "loader = StreamingLoader(sys.argv[1], 256)\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(3): [None for batch in loader]\n"
+        "before = faults()\n"
+        "for _ in range(3): [None for batch in loader]\n"
+        "print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    pages = 3 * 20_000 * 768 * 4 // 4096
+    assert int(done.stdout) < pages / 4
