@@ -27,10 +27,11 @@ test: $(READY) ## Run all tests that need no Docker
 test-slow: $(READY) ## Run the tests that take minutes: many kills, parity of parallelisms, fuzzing
 	$(BIN)/pytest -m slow $(PYTEST)
 
-lint: $(READY) ## Check style: Python, Dockerfile, shell
+lint: $(READY) ## Check style: Python, Dockerfile, shell, CloudFormation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/cfn-lint examples/pipeline/pipeline.yaml
 	$(BIN)/shellcheck .ci/run .ci/engine docker/build docker/client docker/lock docker/trim docker/cluster/rehearse
 
 types: $(READY) ## Check types, strictly

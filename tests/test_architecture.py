@@ -292,6 +292,11 @@ def test_parent_of_train_loads_no_torch(module: str) -> None:
     assert not loaded_after(f"twofold.train.{module}") & {"torch", "numpy", "flask", "boto3"}
 
 
+def test_life_cycle_loads_what_a_laptop_has() -> None:
+    """CI installs the command without the image's dependencies (examples/pipeline)."""
+    assert not loaded_after("twofold.lifecycle.__main__") & {"torch", "numpy", "flask", "pyarrow", "rich", "moto"}
+
+
 def test_command_loads_no_verb() -> None:
     assert not loaded_after("twofold.__main__") & {"torch", "numpy", "flask", "gunicorn", "boto3"}
 

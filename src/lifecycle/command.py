@@ -4,6 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,6 +15,9 @@ from .project import Project
 
 ADDRESS_VARIABLE = "AWS_ENDPOINT_URL"
 """Where a rehearsal answers; boto3 knows it too."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts of an address that is a rehearsal's, --local or not: AWS is elsewhere."""
 
 
 class Guarded(click.Group):
@@ -68,7 +72,8 @@ def project_verb(
             texts = [f"{section}.{text}" for flag, section in pairs.items() for text in _texts(given.pop(flag))]
             config = read_config(file, [*texts, *overrides], values)
             address = environ.get(ADDRESS_VARIABLE)
-            aws = connect(region=config.region, local=local, address=address, dry=dry_run, show=click.echo)
+            rehearsed = local or urlsplit(address or "").hostname in LOOPBACK
+            aws = connect(region=config.region, local=rehearsed, address=address, dry=dry_run, show=click.echo)
             verb(Project(config, aws, file.parent, functools.partial(click.echo, err=True)), **given)
 
         return run
