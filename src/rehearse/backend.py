@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ..contract.paths import DEFAULT_BASE_DIR
+
 TRAINING_GRACE_S = 120.0
 """Between SIGTERM and SIGKILL of a training job."""
 SERVING_GRACE_S = 30.0
 """The same of a container that serves."""
+BIND_TO_PORT = "SAGEMAKER_BIND_TO_PORT"
 LOOK_S = 0.05
 """How often the end of an instance is looked for."""
 
@@ -24,7 +27,9 @@ class Spec:
     image: str
     """Image as the request names it."""
     base: Path
-    """Folder of this machine that the instance sees as `/opt/ml`."""
+    """Folder of this machine that the instance sees as `place`."""
+    place: str = str(DEFAULT_BASE_DIR)
+    """Where it sees that folder."""
     host: str = "localhost"
     """Name by which its peers find it."""
     entrypoint: Sequence[str] = ()
@@ -37,6 +42,8 @@ class Spec:
     """Is given every line of output, in a thread of the backend."""
     serves: bool = False
     """Whether it answers on a port."""
+    port_variable: str = BIND_TO_PORT
+    """Variable that tells it the port, where that is not 8080."""
     memory_mb: int | None = None
     """Serverless: memory; the root is read-only then and the user has no rights."""
 
@@ -84,6 +91,9 @@ class Backend(Protocol):
 
     def group(self, name: str, hosts: int, *, isolated: bool = False) -> Group:
         """Make the network of a job; `isolated` leaves it no way out."""
+
+    def has(self, command: str) -> bool:
+        """Whether it can start a command; an engine knows no sooner than it has the image."""
 
     def sweep(self) -> int:
         """Kill and remove what a dead rehearsal on the same state has left; how many."""

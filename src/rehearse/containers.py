@@ -13,7 +13,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from ..contract.endpoint import DEFAULT_PORT
 from ..contract.paths import DEFAULT_BASE_DIR, Paths
 from ..errors import ConfigError, PlatformError
-from .backend import Spec
+from .backend import BIND_TO_PORT, Spec
 
 LABEL = "twofold.rehearsal"
 NOBODY = "65534:65534"
@@ -78,6 +78,11 @@ class DockerBackend:
             ) from error
         return ContainerGroup(self._engine, network, hosts, self._mark, listener)
 
+    def has(self, command: str) -> bool:
+        """Whether it can start a command: nobody knows before the image is there."""
+        del command
+        return True
+
     def sweep(self) -> int:
         """Remove the containers and networks that carry the label of this state."""
         mine = {"label": f"{LABEL}={self._mark}"}
@@ -103,6 +108,8 @@ class ContainerGroup:
     def start(self, spec: Spec) -> "ContainerInstance":
         """Create and start a container; PlatformError when the image is not there or it cannot be started."""
         environ = dict(spec.environ)
+        if spec.serves and spec.port_variable != BIND_TO_PORT:
+            environ[spec.port_variable] = str(DEFAULT_PORT)
         if self._listener is not None and "AWS_ENDPOINT_URL" in environ:
             environ["AWS_ENDPOINT_URL"] = self._listener.address
         container = None
@@ -186,9 +193,9 @@ class ContainerInstance:
 
 def _mounts(spec: Spec) -> dict[str, dict[str, str]]:
     """The tree of a job, or the model of a container that serves, which it must not write."""
-    if spec.serves:
+    if spec.serves and spec.place == str(DEFAULT_BASE_DIR):
         return {str(Paths(spec.base).model): {"bind": str(Paths().model), "mode": "ro"}}
-    return {str(spec.base): {"bind": str(DEFAULT_BASE_DIR), "mode": "rw"}}
+    return {str(spec.base): {"bind": spec.place, "mode": "rw"}}
 
 
 def _limits(spec: Spec) -> dict[str, object]:

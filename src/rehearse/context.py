@@ -31,6 +31,8 @@ class Context:
 
     folder: Path
     """Folder of what runs: trees, archives."""
+    homes: Path
+    """Folders of notebook instances, which outlive a rehearsal."""
     store: Store
     """Resources."""
     backend: Backend

@@ -1,6 +1,6 @@
 """The operations of SageMaker that are rehearsed. Whatever is not in this table is refused."""
 
-from . import endpoints, monitoring, processing, registry, tags, training, transform, tuning
+from . import endpoints, monitoring, notebook, processing, registry, tags, training, transform, tuning
 from .operation import CREATED, FILTERS, PAGING, Operation
 
 TRAINING = {
@@ -293,11 +293,61 @@ REGISTRY = {
     "DeleteModelPackage": Operation(call=registry.delete, does="ModelPackageName", same="by ARN"),
 }
 
+_NAMED, _CONFIG = "NotebookInstanceName", "NotebookInstanceLifecycleConfigName"
+_CHANGED = f"{_NAMED} LifecycleConfigName DefaultCodeRepository AdditionalCodeRepositories"
+
+NOTEBOOKS = {
+    "CreateNotebookInstance": Operation(
+        call=notebook.create,
+        does=f"{_CHANGED} Tags",
+        keeps="InstanceType RoleArn SubnetId SecurityGroupIds KmsKeyId DirectInternetAccess VolumeSizeInGB RootAccess "
+        "PlatformIdentifier IpAddressType InstanceMetadataServiceConfiguration",
+        same="JupyterLab with a folder that stays, lifecycle scripts with their 5 minutes and log streams, git clone",
+        differs="JupyterLab of this machine, as you, with a folder for /home/ec2-user; on Docker "
+        "a container of twofold:studio; no Git credentials, no CreateCodeRepository",
+    ),
+    "DescribeNotebookInstance": Operation(call=notebook.describe, does=_NAMED, same="every field"),
+    "ListNotebookInstances": Operation(
+        call=notebook.list_all,
+        does=f"{FILTERS} StatusEquals NotebookInstanceLifecycleConfigNameContains",
+        same="filters, order, pages",
+    ),
+    "StartNotebookInstance": Operation(call=notebook.start, does=_NAMED, same="OnStart again"),
+    "StopNotebookInstance": Operation(call=notebook.stop, does=_NAMED, same="the folder stays"),
+    "UpdateNotebookInstance": Operation(
+        call=notebook.update,
+        does=f"{_CHANGED} DisassociateLifecycleConfig",
+        keeps="InstanceType RoleArn VolumeSizeInGB",
+        same="only when it is stopped",
+    ),
+    "DeleteNotebookInstance": Operation(
+        call=notebook.delete, does=_NAMED, same="refused while it runs", differs="gone at once"
+    ),
+    "CreatePresignedNotebookInstanceUrl": Operation(
+        call=notebook.presign, does=_NAMED, same="an address that opens JupyterLab", differs="never runs out"
+    ),
+    "CreateNotebookInstanceLifecycleConfig": Operation(
+        call=notebook.create_config, does=f"{_CONFIG} OnCreate OnStart Tags", same="scripts in base64"
+    ),
+    "DescribeNotebookInstanceLifecycleConfig": Operation(
+        call=notebook.describe_config, does=_CONFIG, same="every field"
+    ),
+    "ListNotebookInstanceLifecycleConfigs": Operation(
+        call=notebook.list_configs, does=FILTERS, same="filters, order, pages"
+    ),
+    "UpdateNotebookInstanceLifecycleConfig": Operation(
+        call=notebook.update_config, does=f"{_CONFIG} OnCreate OnStart", same="counts from the next start"
+    ),
+    "DeleteNotebookInstanceLifecycleConfig": Operation(
+        call=notebook.delete_config, does=_CONFIG, same="instances that run go on"
+    ),
+}
+
 TAGS = {
     "AddTags": Operation(call=tags.add, does="ResourceArn Tags", same="tags of every rehearsed resource"),
     "ListTags": Operation(call=tags.list_all, does="ResourceArn NextToken MaxResults", same="tags, pages"),
     "DeleteTags": Operation(call=tags.delete, does="ResourceArn TagKeys", same="by key"),
 }
 
-TABLE: dict[str, Operation] = {**TRAINING, **TUNING, **SERVING, **JOBS, **MONITORING, **REGISTRY, **TAGS}
+TABLE: dict[str, Operation] = {**TRAINING, **TUNING, **SERVING, **JOBS, **MONITORING, **REGISTRY, **NOTEBOOKS, **TAGS}
 """By the name of the operation."""

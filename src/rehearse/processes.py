@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from ..contract.paths import BASE_DIR_VARIABLE, DEFAULT_BASE_DIR
+from ..contract.paths import BASE_DIR_VARIABLE
 from ..errors import PlatformError
 from .backend import Spec
 
@@ -41,6 +41,10 @@ class ProcessBackend:
         del name, isolated
         return ProcessGroup(hosts, self._mark, self._environ)
 
+    def has(self, command: str) -> bool:
+        """Whether a command is on the PATH of what it starts."""
+        return shutil.which(command, path=self._environ["PATH"]) is not None
+
     def sweep(self) -> int:
         """Kill every process that carries the mark of this state."""
         return _kill_marked(f"{MARK}={self._mark}:")
@@ -63,7 +67,7 @@ class ProcessGroup:
         """Start the command; PlatformError when it cannot be started."""
         argv = [*spec.entrypoint, *spec.arguments] or ["twofold", "auto"]
         # What a command or a variable names below /opt/ml is below the folder that stands for it.
-        argv = [argument.replace(str(DEFAULT_BASE_DIR), str(spec.base)) for argument in argv]
+        argv = [argument.replace(spec.place, str(spec.base)) for argument in argv]
         mark = f"{self._mark}:{secrets.token_hex(8)}"
         scratch = spec.base.with_name(f"{spec.base.name}.tmp")
         scratch.mkdir(parents=True, exist_ok=True)
@@ -73,13 +77,13 @@ class ProcessGroup:
             "TMPDIR": str(scratch),
             "PYTHONUNBUFFERED": "1",
             **({"MASTER_PORT": self._master_port} if self._master_port else {}),
-            **{name: _moved(value, spec.base) for name, value in spec.environ.items()},
+            **{name: _moved(value, spec) for name, value in spec.environ.items()},
             BASE_DIR_VARIABLE: str(spec.base),
             MARK: mark,
         }
         port = free_port() if spec.serves else 0
         if spec.serves:
-            environ["SAGEMAKER_BIND_TO_PORT"] = str(port)
+            environ[spec.port_variable] = str(port)
         try:
             process = subprocess.Popen(
                 argv,
@@ -131,10 +135,10 @@ class ProcessInstance:
             self._process.stdout.close()
 
 
-def _moved(value: str, base: Path) -> str:
+def _moved(value: str, spec: Spec) -> str:
     """A variable's value that is a path below `/opt/ml`, in the folder that stands for it."""
-    below = value == str(DEFAULT_BASE_DIR) or value.startswith(f"{DEFAULT_BASE_DIR}/")
-    return str(base) + value.removeprefix(str(DEFAULT_BASE_DIR)) if below else value
+    below = value == spec.place or value.startswith(f"{spec.place}/")
+    return str(spec.base) + value.removeprefix(spec.place) if below else value
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from ..errors import ConfigError
-from . import endpoints, job_run, monitoring
+from . import endpoints, job_run, monitoring, notebook
 from .aws import connect
 from .backend import Backend
 from .containers import DockerBackend
@@ -70,6 +70,7 @@ def rehearsal(
         address = f"http://{LOOPBACK}:{server.server_port}"
         context = Context(
             folder=Path(scratch).resolve(),
+            homes=(state / "notebooks").resolve(),
             store=Store(state / "resources"),
             backend=backend,
             clients=connect(address, region),
@@ -87,6 +88,7 @@ def rehearsal(
             job_run.recover(context)
             endpoints.recover(context)
             monitoring.recover(context)
+            notebook.recover(context)
             front.context = context
             context.start("Scaler", "scaler", Scaler(context))
             yield context

@@ -35,7 +35,9 @@ class Answer:
 class Server:
     """A container and the thread that looks after it."""
 
-    def __init__(self, group: Group, spec: Spec, *, startup_s: float, health_s: float, grace_s: float) -> None:
+    def __init__(
+        self, group: Group, spec: Spec, *, startup_s: float, health_s: float, grace_s: float, ping: str = "/ping"
+    ) -> None:
         self.spec = spec
         self.healthy = False
         """Whether `/ping` was 200 when last asked."""
@@ -48,11 +50,17 @@ class Server:
         self.restarts = 0
         """How often it was started again."""
         self._group = group
+        self._ping = ping
         self._instance: Instance | None = None
         self._startup_s, self._health_s, self._grace_s = startup_s, health_s, grace_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=spec.name, daemon=True)
         self._thread.start()
+
+    @property
+    def place(self) -> str:
+        """Host and port that it answers on now; empty before it has started."""
+        return f"{self._instance.host}:{self._instance.port}" if self._instance is not None else ""
 
     def ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Answer:
         """Send one request and read the whole answer."""
@@ -124,7 +132,7 @@ class Server:
             pause = self._health_s if was_healthy else min(0.25, self._health_s)
             if time.monotonic() - looked < pause:
                 continue
-            wanted = self.ask("GET", "/ping", b"", {}, PING_TIMEOUT_S).status == 200
+            wanted = self.ask("GET", self._ping, b"", {}, PING_TIMEOUT_S).status == 200
             looked = time.monotonic()
             missed = 0 if wanted else missed + 1
             was_healthy = was_healthy or wanted

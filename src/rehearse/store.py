@@ -21,6 +21,8 @@ NAMES = {
     "ModelPackage": "ModelPackageArn",
     "ModelPackageGroup": "ModelPackageGroupName",
     "MonitoringSchedule": "MonitoringScheduleName",
+    "NotebookInstance": "NotebookInstanceName",
+    "NotebookInstanceLifecycleConfig": "NotebookInstanceLifecycleConfigName",
     "ProcessingJob": "ProcessingJobName",
     "TrainingJob": "TrainingJobName",
     "TransformJob": "TransformJobName",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..contract.outcome import FAILURE_CHARACTERS
 from ..errors import DataError, PlatformError
 from . import model_files
-from .backend import LOOK_S, Spec
+from .backend import LOOK_S, Group, Spec
 from .channels import Source, sources
 from .context import Context
 from .filters import Filters
@@ -62,7 +62,7 @@ class TransformRun(JobRun):
         broken: list[str] = []
         try:
             for number in range(1, self.job["TransformResources"]["InstanceCount"] + 1):
-                self._servers.append(Server(group, self._spec(number), **self._times()))
+                self._servers.append(self._server(group, number))
             self._wait_for_health()
             if self.cause is None:
                 broken = self._transform()
@@ -108,13 +108,15 @@ class TransformRun(JobRun):
             serves=True,
         )
 
-    def _times(self) -> dict[str, float]:
+    def _server(self, group: Group, number: int) -> Server:
         settings = self.context.settings
-        return {
-            "startup_s": settings.startup_s,
-            "health_s": settings.health_s,
-            "grace_s": settings.serving_grace_s,
-        }
+        return Server(
+            group,
+            self._spec(number),
+            startup_s=settings.startup_s,
+            health_s=settings.health_s,
+            grace_s=settings.serving_grace_s,
+        )
 
     def _wait_for_health(self) -> None:
         while self.cause is None and not all(server.healthy for server in self._servers):

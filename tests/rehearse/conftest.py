@@ -41,7 +41,7 @@ def until(condition, what, seconds=DEADLINE):
 class Rehearsal:
     """`twofold rehearse` in a process, and boto3 clients of it."""
 
-    def __init__(self, state, log, *options):
+    def __init__(self, state, log, *options, **environ):
         self.state, self.log = state, log
         self._clients = {}
         with log.open("ab") as sink:
@@ -50,7 +50,7 @@ class Rehearsal:
                 stdout=subprocess.PIPE,
                 stderr=sink,
                 text=True,
-                env={**os.environ, "TMPDIR": str(log.parent)},
+                env={**os.environ, "TMPDIR": str(log.parent), **environ},
             )
         lines = iter(self.process.stdout.readline, "")
         self.address = next(
@@ -118,9 +118,9 @@ class Rehearsal:
 def rehearse(tmp_path_factory):
     started = []
 
-    def start(*options, state=None):
+    def start(*options, state=None, **environ):
         folder = tmp_path_factory.mktemp("rehearse")
-        started.append(Rehearsal(state or folder / "state", folder / "rehearse.log", *options))
+        started.append(Rehearsal(state or folder / "state", folder / "rehearse.log", *options, **environ))
         return started[-1]
 
     yield start
