@@ -85,10 +85,8 @@ def rehearsal(
         keeper = Keeper(context.clients.s3, state / "s3", front.s3_changed)
         try:
             keeper.restore()
-            job_run.recover(context)
-            endpoints.recover(context)
-            monitoring.recover(context)
-            notebook.recover(context)
+            for kind in (job_run, endpoints, monitoring, notebook):
+                kind.recover(context)
             front.context = context
             context.start("Scaler", "scaler", Scaler(context))
             yield context
