@@ -41,6 +41,7 @@ LIFECYCLE = {
 """Verbs of a model's life, in its order; each says more by --help."""
 PROGRAMS = {
     "rehearse": ("rehearse", "Run a local SageMaker behind AWS_ENDPOINT_URL (on a laptop; not in the image)."),
+    "conform": ("conform", "Try what SageMaker asks of an image, on any image (on a laptop; not in the image)."),
     "doctor": ("doctor", "Say what this machine offers, what the job asks, and whether it can work."),
     "ledger": ("train.ledger_proof", "Prove that a run lost and repeated no sample, or that two runs saw the same."),
 }

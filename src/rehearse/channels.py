@@ -1,12 +1,8 @@
 """Channels of a job: which objects a host gets, and how it finds them."""
 
-import contextlib
-import errno
 import gzip
 import json
-import os
 import random
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +10,11 @@ from pathlib import Path
 from ..errors import ApiError, DataError
 from ..formats import recordio
 from .aws import Client
+from .fifo import Feeder
 from .objects import Location, fetch, inside, keys, locate, read
 from .store import Document
 
 PIECE = 1 << 20
-LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,57 +65,15 @@ def copy(s3: Client, found: Sequence[Source], folder: Path) -> None:
 
 
 class Pipe:
-    """Feeds the FIFOs `<channel>_0`, `<channel>_1`, ... of one host, each with one pass over the objects."""
+    """Feeds the FIFOs of one host, each with one pass over the objects."""
 
     def __init__(self, s3: Client, found: Sequence[Source], channel: Document, first: Path) -> None:
         self._s3, self._found, self._channel = s3, list(found), channel
-        self._folder, self._name = first.parent, first.name
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._feed, daemon=True)
-        self._make(0)
-        self._thread.start()
+        self._feeder = Feeder(first, self._pieces)
 
     def close(self) -> None:
         """Stop feeding; the reader has ended by now."""
-        self._ended.set()
-        self._thread.join(timeout=10)
-
-    def _make(self, epoch: int) -> Path:
-        path = self._folder / f"{self._name}_{epoch}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            os.mkfifo(path)
-        return path
-
-    def _feed(self) -> None:
-        epoch = 0
-        while (output := self._open(self._make(epoch))) is not None:
-            # A reader may close early: what it has not read is dropped and the next pass begins.
-            with contextlib.suppress(BrokenPipeError):
-                try:
-                    for piece in self._pieces(epoch):
-                        self._write(output, piece)
-                finally:
-                    os.close(output)
-            epoch += 1
-
-    def _open(self, path: Path) -> int | None:
-        """Wait for the reader; None when there will be none."""
-        while not self._ended.wait(LOOK_S):
-            try:
-                return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-        return None
-
-    def _write(self, output: int, piece: bytes) -> None:
-        rest = memoryview(piece)
-        while rest and not self._ended.is_set():
-            try:
-                rest = rest[os.write(output, rest) :]
-            except BlockingIOError:
-                self._ended.wait(0.005)
+        self._feeder.close()
 
     def _pieces(self, epoch: int) -> Iterator[bytes]:
         found = self._found
