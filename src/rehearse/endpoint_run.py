@@ -4,6 +4,7 @@ Creating -> InService <-> Updating (new fleets beside the old, healthy, switch, 
     +-> Failed                                                          -> Deleting
 """
 
+import dataclasses
 import logging
 import queue
 import random
@@ -13,12 +14,15 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ..errors import ApiError, TwofoldError
 from .capture import Capture
 from .context import Cause, Context
 from .fleet import Fleet
 from .logs import put_metrics
+from .rollout import Rollout, ringing
 from .store import Document
 
 log = logging.getLogger(__name__)
@@ -26,6 +30,18 @@ log = logging.getLogger(__name__)
 KIND = "Endpoint"
 DEFAULT_PARALLEL = 4
 """Asynchronous invocations at once on an instance whose config does not say; the platform chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """New fleets that have a part of the requests while an update is watched."""
+
+    fleets: dict[str, Fleet]
+    """By variant."""
+    weights: dict[str, float]
+    """Of each."""
+    share: float = 0.0
+    """Part of the requests."""
 
 
 class EndpointRun:
@@ -38,6 +54,7 @@ class EndpointRun:
         self._deleted = False
         self._fleets: dict[str, Fleet] = {}
         self._weights: dict[str, float] = {}
+        self._new: Arriving | None = None
         self._metrics: list[Document] = []
         self.asked: Counter[str] = Counter()
         """Invocations of each variant so far."""
@@ -57,9 +74,9 @@ class EndpointRun:
         self._commands.put(None)
         return True
 
-    def deploy(self, config: Document) -> None:
+    def deploy(self, config: Document, rollout: Rollout = Rollout()) -> None:  # noqa: B008 - it never changes
         """Have the fleets of a config take over."""
-        self._commands.put(lambda: self._deploy(config))
+        self._commands.put(lambda: self._deploy(config, rollout))
 
     def resize(self, wanted: Sequence[Document]) -> None:
         """Have variants take other weights and numbers of instances."""
@@ -72,15 +89,18 @@ class EndpointRun:
             ApiError: there is none of that name, or no variant has a weight.
         """
         with self._switching:
-            if target is not None and target not in self._fleets:
-                raise ApiError(f"Variant {target!r} is none of {', '.join(self._fleets)}.", code="ValidationError")
-            names = [name for name in self._fleets if self._weights[name] > 0]
+            fleets, weights = self._fleets, self._weights
+            if self._new is not None and (self._rng.random() < self._new.share or target not in (None, *fleets)):
+                fleets, weights = self._new.fleets, self._new.weights
+            if target is not None and target not in fleets:
+                raise ApiError(f"Variant {target!r} is none of {', '.join(fleets)}.", code="ValidationError")
+            names = [name for name in fleets if weights[name] > 0]
             if target is None and not names:
                 raise ApiError(
                     f"Endpoint {self._name} has no variant in service.", code="ServiceUnavailable", status=503
                 )
-            name = target or self._rng.choices(names, [self._weights[name] for name in names])[0]
-            return name, self._fleets[name]
+            name = target or self._rng.choices(names, [weights[name] for name in names])[0]
+            return name, fleets[name]
 
     def count(self, variant: str, values: Mapping[str, tuple[float, str]]) -> None:
         """Take note of metrics: name, then value and unit."""
@@ -121,14 +141,14 @@ class EndpointRun:
             self._context.ended(self)
 
     def _flush(self) -> None:
-        for fleet in list(self._fleets.values()):
+        for fleet in [*self._fleets.values(), *(self._new.fleets.values() if self._new else ())]:
             fleet.flush()
         self.capture.flush()
         with self._counting:
             metrics, self._metrics = self._metrics, []
         put_metrics(self._context.clients, "AWS/SageMaker", metrics)
 
-    def _deploy(self, config: Document) -> None:
+    def _deploy(self, config: Document, rollout: Rollout) -> None:
         old, first = self._fleets, not self._fleets
         fleets: dict[str, Fleet] = {}
         try:
@@ -136,30 +156,48 @@ class EndpointRun:
                 folder = self._context.folder / "endpoints" / f"{self._name}-{uuid.uuid4().hex[:8]}"
                 fleets[variant["VariantName"]] = fleet = Fleet(self._context, self._name, variant, folder)
                 fleet.resize(1 if fleet.serverless else variant["InitialInstanceCount"])
-            failure = self._wait(fleets)
+            failure = self._wait(fleets) or self._roll_out(Arriving(fleets, _weights(config)), rollout)
         except TwofoldError as error:
             failure = str(error)
         except Exception as error:
             log.exception("endpoint %s", self._name)
             failure = f"InternalServerError: {type(error).__name__}: {error}"
         if failure is not None:
+            with self._switching:
+                self._new = None
             _close(fleets.values())
             # The old fleets serve on: that is the roll-back.
             status = {"EndpointStatus": "Failed" if first else "InService", "FailureReason": failure[:1024]}
             self._context.store.update(KIND, self._name, **status)
             return
         with self._switching:
-            self._fleets = fleets
-            self._weights = {
-                variant["VariantName"]: variant.get("InitialVariantWeight", 1.0)
-                for variant in config["ProductionVariants"]
-            }
+            self._fleets, self._weights, self._new = fleets, _weights(config), None
         self.capture.flush()
         self.config, self.capture = config, Capture(self._context, self._name, config.get("DataCaptureConfig"))
         self._set_pool(config)
         fields = {key: config.get(key) for key in ("DataCaptureConfig", "AsyncInferenceConfig", "EndpointConfigName")}
         self._show(EndpointStatus="InService", FailureReason=None, **fields)
         _close(old.values())
+
+    def _roll_out(self, new: "Arriving", rollout: Rollout) -> str | None:
+        """Give new fleets their requests step by step; the reason when they have to go back."""
+        if not self._fleets:
+            return None
+        since = datetime.now(UTC)
+        for share in rollout.steps:
+            with self._switching:
+                self._new = dataclasses.replace(new, share=share)
+            end = time.monotonic() + rollout.wait_s + (rollout.keep_s if share == 1.0 else 0.0)
+            while True:
+                self._flush()
+                if alarm := ringing(self._context.clients.cloudwatch, rollout.alarms, since):
+                    return f"Alarm {alarm} rang while the new fleet had {share:.0%} of the requests: rolled back."
+                if None in self._commands.queue:
+                    return "The endpoint was deleted, or the rehearsal ended, before the update was done."
+                if (left := end - time.monotonic()) <= 0:
+                    break
+                time.sleep(min(left, self._context.settings.sync_s))
+        return None
 
     def _wait(self, fleets: Mapping[str, Fleet]) -> str | None:
         """Wait until all are healthy; the reason when one is given up, or the endpoint has to go."""
@@ -214,6 +252,11 @@ class EndpointRun:
                 shown["CurrentInstanceCount"] = shown["DesiredInstanceCount"] = fleet.count
             variants.append(shown)
         self._context.store.update(KIND, self._name, ProductionVariants=variants, **fields)
+
+
+def _weights(config: Document) -> dict[str, float]:
+    variants = config["ProductionVariants"]
+    return {variant["VariantName"]: variant.get("InitialVariantWeight", 1.0) for variant in variants}
 
 
 def _close(fleets: Iterable[Fleet]) -> None:

@@ -5,6 +5,7 @@ from . import listing, model_files
 from .aws import arn
 from .context import Context
 from .endpoint_run import KIND, EndpointRun
+from .rollout import find_alarms, read_rollout
 from .store import Document
 
 MAX_SERVERLESS_MB = 6144
@@ -65,8 +66,18 @@ def update(context: Context, request: Document) -> Document:
     """UpdateEndpoint: new fleets beside the old ones, which go when the new are healthy."""
     run = _steady(context, request["EndpointName"])
     config = context.store.get("EndpointConfig", request["EndpointConfigName"])
-    document = context.store.update(KIND, request["EndpointName"], EndpointStatus="Updating", FailureReason=None)
-    run.deploy(config)
+    deployment = request.get("DeploymentConfig")
+    instances = sum(item.get("InitialInstanceCount", 1) for item in config["ProductionVariants"])
+    rollout = read_rollout(deployment, instances)
+    find_alarms(context.clients.cloudwatch, rollout.alarms)
+    document = context.store.update(
+        KIND,
+        request["EndpointName"],
+        EndpointStatus="Updating",
+        FailureReason=None,
+        LastDeploymentConfig=deployment,
+    )
+    run.deploy(config, rollout)
     return document
 
 

@@ -100,9 +100,13 @@ SERVING = {
     "ListEndpoints": Operation(call=endpoints.list_all, does=f"{FILTERS} StatusEquals", same="filters, order, pages"),
     "UpdateEndpoint": Operation(
         call=endpoints.update,
-        does="EndpointName EndpointConfigName",
-        same="new fleet, healthy, switch, old one drained; the old one serves on when the new is not healthy",
-        differs="all at once: no canary, linear or rolling deployment, no alarms",
+        does="EndpointName EndpointConfigName DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration "
+        "DeploymentConfig.BlueGreenUpdatePolicy.TerminationWaitInSeconds DeploymentConfig.AutoRollbackConfiguration",
+        keeps="DeploymentConfig.BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds",
+        same="new fleet, healthy, switch all at once, canary or linear, alarms that roll back, old one drained; the "
+        "old one serves on when the new is not healthy",
+        differs="no rolling deployment; the new fleet is whole from the start, steps share out requests; alarms are "
+        "looked at only while an update is watched",
     ),
     "UpdateEndpointWeightsAndCapacities": Operation(
         call=endpoints.update_weights,

@@ -2,8 +2,16 @@
 
 import base64
 import json
+import threading
 
 import pytest
+from twofold.errors import UserError
+from twofold.lifecycle import endpoints
+from twofold.lifecycle.aws import connect
+from twofold.lifecycle.config import read_config
+from twofold.lifecycle.project import Project
+
+from ..rehearse.conftest import until
 
 
 def requests(said):
@@ -242,6 +250,52 @@ def test_guardrails_and_scaling_are_asked_for_as_the_file_says(project):
     tracking = asked(said, "PutScalingPolicy")["TargetTrackingScalingPolicyConfiguration"]
     assert tracking["TargetValue"] == 100
     assert answer(project)["word"] == "one", "a dry run changes nothing"
+
+
+def test_an_alarm_that_rings_takes_an_update_back(project):
+    project.init()
+    project.run("deploy", "--from", project.model("one"))
+    cloudwatch = project.rehearsal.client("cloudwatch")
+    alarm = f"{project.name}/{project.name}/main-5xx"
+
+    def ring():
+        until(lambda: project.endpoint()["EndpointStatus"] == "Updating", "the update has begun")
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+
+    ringer = threading.Thread(target=ring)
+    ringer.start()
+    guarded = ["--guardrail", "canary", "--set", "deploy.guardrail.alarms=true"]
+    said = project.run("deploy", "--from", project.model("two"), *guarded, fails=True)
+    ringer.join()
+    assert f"was rolled back: Alarm {alarm} rang" in said.err
+    assert answer(project)["word"] == "one"
+
+
+def test_an_endpoint_that_runs_another_image_than_was_pushed_is_rolled_back(project):
+    project.init("--image", f"r/twofold@sha256:{'a' * 64}")
+    assert f"runs sha256:{'a' * 64}" in project.run("deploy", "--from", project.model("one")).err
+    project.run("deploy", "--from", project.model("two"))
+    aws = connect(region="", local=True, address=project.rehearsal.address, dry=False, show=print)
+    of_code = Project(read_config(project.folder / "twofold.yaml"), aws, project.folder, print)
+    with pytest.raises(UserError, match=f"Expected the image with sha256:{'b' * 64}: rolled back to {project.name}-"):
+        endpoints.verify(of_code, "main", f"r/twofold@sha256:{'b' * 64}")
+    assert answer(project)["word"] == "one"
+
+
+def test_load_scales_instances_and_nothing_of_it_is_left(project):
+    project.init()
+    scaling = ["--set", "deploy.scaling={min: 1, max: 3, invocations: 50}"]
+    project.run("deploy", "--from", project.model("one"), *scaling)
+    scaler = project.rehearsal.client("application-autoscaling")
+
+    def targets():
+        place = [f"endpoint/{project.name}/variant/main"]
+        found = scaler.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=place)["ScalableTargets"]
+        return [(target["MinCapacity"], target["MaxCapacity"]) for target in found]
+
+    assert targets() == [(1, 3)]
+    project.run("down")
+    assert targets() == []
 
 
 def test_down_deletes_what_costs_money_and_lists_what_is_left(project):
