@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-image test test-slow lint types image test-image bench lock clean
+.PHONY: help demo demo-image test test-slow test-browser lint types image test-image bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Train on real digits, serve the model, ask it: no Docker, under 3 minutes
 	@$(BIN)/python examples/digits/demo.py
@@ -22,17 +22,20 @@ demo-image: $(READY) ## The same through `docker run` (after `make image`)
 	@PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/python examples/digits/demo.py --image twofold:cpu
 
 test: $(READY) ## Run all tests that need no Docker
-	$(BIN)/pytest -m "not image and not slow" $(PYTEST)
+	$(BIN)/pytest -m "not image and not slow and not browser" $(PYTEST)
 
 test-slow: $(READY) ## Run the tests that take minutes: many kills, parity of parallelisms, fuzzing
 	$(BIN)/pytest -m slow $(PYTEST)
+
+test-browser: $(READY) ## Look at the pages in a headless Chromium (`.ci/browser` installs it)
+	$(BIN)/pytest -m browser $(PYTEST)
 
 lint: $(READY) ## Check style: Python, Dockerfile, shell, CloudFormation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint examples/pipeline/pipeline.yaml
-	$(BIN)/shellcheck .ci/run .ci/engine docker/build docker/client docker/lock docker/trim docker/cluster/rehearse
+	$(BIN)/shellcheck .ci/run .ci/engine .ci/browser docker/build docker/client docker/lock docker/trim docker/cluster/rehearse
 
 types: $(READY) ## Check types, strictly
 	$(BIN)/mypy

@@ -1,5 +1,6 @@
 """An environment without a platform in it, slow tests last, and /opt/ml trees on which the verbs run for real.
 
+browser         a headless Chromium, driven by selenium, for tests marked `browser`
 make_tree       make_tree({"training": {"a.csv": "1,2\n"}}, epochs=2) -> root of a tree as the platform mounts it
 start_verb      start_verb("train", tree) -> Verb, a process that runs; ended after the session if it still does
 run_verb        the same, to its end
@@ -7,6 +8,7 @@ run_verb        the same, to its end
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,3 +234,21 @@ def run_command():
         return Ended(done.returncode, log)
 
     return run
+
+
+@pytest.fixture
+def browser(tmp_path_factory):
+    """A headless Chromium with a profile of its own, driven by selenium; `.ci/browser` installs it."""
+    from selenium import webdriver
+
+    profile = tmp_path_factory.mktemp("chromium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for word in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking"):
+        options.add_argument(f"--{word}")
+    for word in ("disable-sync", "no-first-run", "window-size=1100,1080", f"user-data-dir={profile}"):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

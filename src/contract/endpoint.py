@@ -29,6 +29,8 @@ DEFAULT_HANDLER_BATCH = 32
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _STRATEGIES: dict[str, Strategy] = {"SINGLERECORD": "SINGLE_RECORD", "MULTIRECORD": "MULTI_RECORD"}
+_OF_AWS = ("AWS_REGION", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+"""What tells the platform from a machine at home: it says so nowhere, but its containers were seen with these."""
 _RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 
 
@@ -74,6 +76,8 @@ class Endpoint:
     """Seconds after which a session ends (`SAGEMAKER_SESSIONS_EXPIRATION`)."""
     sessions_path: str | None = None
     """Folder in which sessions are kept; None leaves it to the server (`SAGEMAKER_SESSIONS_PATH`)."""
+    page: bool = True
+    """Whether people find a page at `/`; by default not on the platform (`TWOFOLD_PAGE`)."""
     region: str | None = None
     """AWS region (`AWS_REGION`, `SAGEMAKER_REGION`, `AWS_DEFAULT_REGION`)."""
     log_level: int = DEFAULT_LEVEL
@@ -111,6 +115,7 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
         stateful_sessions=_flag(environ, "SAGEMAKER_ENABLE_STATEFUL_SESSIONS"),
         sessions_lifetime=_number(environ, "SAGEMAKER_SESSIONS_EXPIRATION", low=1) or SESSIONS_LIFETIME,
         sessions_path=environ.get("SAGEMAKER_SESSIONS_PATH") or None,
+        page=_flag(environ, "TWOFOLD_PAGE", default=not any(map(environ.get, _OF_AWS))),
         region=environ.get("AWS_REGION")
         or environ.get("SAGEMAKER_REGION")
         or environ.get("AWS_DEFAULT_REGION")
@@ -119,13 +124,11 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
     )
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
+def _flag(environ: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     word = environ.get(name, "").strip().lower()
-    if word in _TRUE:
-        return True
-    if word and word not in _FALSE:
+    if word and word not in _TRUE | _FALSE:
         raise _wrong(name, environ[name], "true or false")
-    return False
+    return word in _TRUE if word else default
 
 
 def _number(environ: Mapping[str, str], name: str, *, low: int, high: int | None = None) -> int | None:

@@ -19,6 +19,7 @@ from .gateway.reply import CUSTOM_ATTRIBUTES
 from .invocation import Invocation, Service
 from .openapi import PATH as OPENAPI_PATH
 from .openapi import describe
+from .page import add_page
 from .replies import answer_errors
 from .rows_service import RowsService
 from .sessions import Sessions, SessionService
@@ -52,6 +53,8 @@ def create_app(service: Service, endpoint: Endpoint) -> Flask:
     def openapi() -> dict[str, Any]:
         return describe(endpoint, manifest, chat=isinstance(chat, ChatService))
 
+    if endpoint.page:
+        add_page(app)
     return app
 
 

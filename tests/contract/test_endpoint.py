@@ -56,6 +56,20 @@ def test_all_variables():
     )
 
 
+@pytest.mark.parametrize(
+    ("environ", "page"),
+    [
+        ({}, True),
+        ({"TWOFOLD_PAGE": "false"}, False),
+        ({"AWS_REGION": "eu-west-1"}, False),
+        ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/x"}, False),
+        ({"AWS_REGION": "eu-west-1", "TWOFOLD_PAGE": "true"}, True),
+    ],
+)
+def test_people_find_a_page_unless_they_are_told_not_to_or_this_is_the_platform(environ, page):
+    assert read_endpoint(environ).page is page
+
+
 def test_time_out_in_seconds_wins():
     environ = {"SAGEMAKER_MODEL_SERVER_TIMEOUT": "1", "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS": "90"}
     assert read_endpoint(environ).timeout == 90

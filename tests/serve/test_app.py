@@ -63,7 +63,7 @@ def test_a_batch_transform_is_told_how_much_to_send(client):
     assert (response.status_code, response.json["BatchStrategy"]) == (200, "MULTI_RECORD")
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/metrics", "/v1/chat/completions", "/ping/"])
+@pytest.mark.parametrize("path", ["/x", "/models", "/metrics", "/v1/chat/completions", "/ping/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_paths_are_404(client, path, method):
     assert "expected GET /ping or POST /invocations" in error_of(client.open(path, method=method), 404)

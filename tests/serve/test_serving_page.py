@@ -13,12 +13,17 @@ from twofold.serve.hot import MAX_BODY
 from twofold.serve.settings import ServerSettings, read_server_settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+SOURCES = ("serve/settings.py", "contract/endpoint.py")
 TABLE = dict(re.findall(r"^\| `((?:SAGEMAKER|TWOFOLD)_[A-Z_]+)` \| ([^|]+?) \|", PAGE, re.MULTILINE))
 
 
-def test_the_table_has_every_setting_of_the_server():
-    source = (Path(__file__).parents[2] / "src" / "serve" / "settings.py").read_text(encoding="utf-8")
-    assert set(re.findall(r"TWOFOLD_[A-Z_]+", source)) == {name for name in TABLE if name.startswith("TWOFOLD_")}
+def test_every_setting_stands_in_a_table():
+    root = Path(__file__).parents[2]
+    sources = "".join((root / "src" / name).read_text(encoding="utf-8") for name in SOURCES)
+    settings = set(re.findall(r"TWOFOLD_[A-Z_]+", sources))
+    others = "".join((root / "docs" / name).read_text(encoding="utf-8") for name in ("handlers.md", "multi-model.md"))
+    assert settings == {name for name in settings if name in TABLE or f"`{name}`" in others}
+    assert {name for name in TABLE if name.startswith("TWOFOLD_")} <= settings
 
 
 @pytest.mark.parametrize("name", TABLE)
