@@ -117,6 +117,7 @@ TESTED_THROUGH = {
     "stream/gunzip.py": "stream/test_pipe.py",
     "stream/record_stream.py": "stream/test_pipe.py",
     "stream/host_feed.py": "stream/test_pipe_ranks.py",
+    "stream/parcels.py": "stream/test_workers.py",
     "stream/peer.py": "stream/test_pipe_ranks.py",
     "stream/pipe_formats.py": "stream/test_pipe.py",
     "stream/remote.py": "stream/test_s3.py",

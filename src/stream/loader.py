@@ -8,10 +8,11 @@ Python, and memory is bounded by a few blocks whatever the size of the data.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,9 +24,7 @@ from .dataset import Dataset
 from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
 from .shards import Column, Read
 from .streaming_dataset import StreamingDataset
-
-Batch: TypeAlias = dict[str, Any]
-"""Tensors `[n, ...]` by field, or lists of values that are no numbers or differ in shape."""
+from .workers import Batch, Item, transformed
 
 BLOCK_BYTES = 4 << 20
 """Bytes of samples that are read at once."""
@@ -71,6 +70,7 @@ class StreamingLoader:
         drop_last: bool = False,
         pin_memory: bool = False,
         transform: Callable[[Batch], Batch] | None = None,
+        workers: int = 0,
     ) -> None:
         """Take what a run is made of; nothing is read before iteration.
 
@@ -86,9 +86,12 @@ class StreamingLoader:
             drop_last: leave out the last global batch when it is short.
             pin_memory: put blocks into page-locked memory, from which copies to a GPU overlap with work.
             transform: applied to each batch of this rank in the reading thread.
+            workers: processes that apply it instead, for one in slow Python; each is a copy of the program when a pass
+                begins. Batches are the same for any number, if the transform is a function of the batch and of the
+                random numbers of random, numpy.random and torch, which are seeded for each batch there.
 
         Raises:
-            ConfigError: more ranks than samples in a batch, or a rank outside the world.
+            ConfigError: more ranks than samples in a batch, a rank outside the world, or workers without a transform.
         """
         if rank is None and world is None and dist.is_available() and dist.is_initialized():
             rank, world = dist.get_rank(), dist.get_world_size()
@@ -98,12 +101,18 @@ class StreamingLoader:
                 f"rank {rank} of {world} ranks with batch_size {batch_size}. Expected 0 <= rank < world <= batch_size: "
                 f"raise 'batch_size' or use fewer ranks."
             )
+        if workers < 0 or (workers and transform is None):
+            raise ConfigError(
+                f"workers is {workers}{'' if transform else ' without a transform'}. Expected 0, or a number of "
+                f"processes for a transform: reading and decoding need none."
+            )
         dataset = dataset if isinstance(dataset, Dataset) else StreamingDataset(dataset)
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
         self.rank, self.world = rank, world
         self.window = window or _default_window(dataset, batch_size)
         self.epoch, self.step = 0, 0
-        self._drop_last, self._pin_memory, self._transform = drop_last, pin_memory, transform
+        self._drop_last, self._pin_memory = drop_last, pin_memory
+        self._transform, self._workers = transform, workers
 
     def __len__(self) -> int:
         """Global batches of an epoch."""
@@ -154,12 +163,23 @@ class StreamingLoader:
 
     def batches(self) -> Iterator[tuple[Batch, Positions]]:
         """Yield batches with the ids `[n]` of their samples, as the plan has them."""
+        source = self._read_ahead()
+        if self._transform and self._workers:
+            source = self._in_workers(source, self._transform)
+        with closing(source):
+            for item in source:
+                self.step += 1
+                yield item
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def _read_ahead(self) -> Generator[Item, None, None]:
+        """Yield the batches of a pass, read by a thread a block ahead."""
         plan, steps = self.plan(self.epoch), len(self)
         slots = rank_slots(self.batch_size, self.rank, self.world)
         # Never touched. That it was freed teaches the C library to keep what is freed up to this size: blocks would
         # otherwise go back to the system, and each page of the next one is zeroed, mapped and unmapped again.
         np.empty(_FREED_BYTES, dtype=np.uint8)
-        pending: deque[Future[list[tuple[Batch, Positions]] | None]] = deque()
+        pending: deque[Future[list[Item] | None]] = deque()
         with (
             ThreadPoolExecutor(_SIDE_BY_SIDE if self.dataset.side_by_side else 1, "twofold-stream-read") as readers,
             ThreadPoolExecutor(1, "twofold-stream") as planner,
@@ -171,19 +191,23 @@ class StreamingLoader:
                         pending.append(planner.submit(next, blocks, None))
                     block = pending.popleft().result()
                     if block is None:
-                        break
-                    for item in block:
-                        self.step += 1
-                        yield item
+                        return
+                    yield from block
             finally:
                 for future in pending:
                     future.cancel()
                 readers.shutdown(wait=False, cancel_futures=True)
-        self.epoch, self.step = self.epoch + 1, 0
 
-    def _blocks(
-        self, plan: Plan, steps: int, slots: range, readers: Executor
-    ) -> Iterator[list[tuple[Batch, Positions]]]:
+    def _in_workers(
+        self, source: Generator[Item, None, None], transform: Callable[[Batch], Batch]
+    ) -> Generator[Item, None, None]:
+        """Yield batches as the transform makes them in processes of its own."""
+        seeds = ((self.seed, self.epoch, step, self.rank) for step in count(self.step))
+        with closing(source), closing(transformed(source, transform, self._workers, seeds)) as batches:
+            for batch, ids in batches:
+                yield self._pinned(batch), ids
+
+    def _blocks(self, plan: Plan, steps: int, slots: range, readers: Executor) -> Iterator[list[Item]]:
         """Read blocks in turn; the next one is asked for before this one is waited for."""
         asked: deque[tuple[Block, Future[Read]]] = deque()
         block_bytes = self._block_steps(len(slots)) * len(slots) * self.dataset.record_bytes
@@ -212,7 +236,7 @@ class StreamingLoader:
             return max(steps // self.window * self.window, min(steps, self.window), 1)
         return int(min(max(BLOCK_BYTES / max(slots * self.dataset.record_bytes, 1), 1), self.window))
 
-    def _cut(self, block: Block, reading: Future[Read]) -> list[tuple[Batch, Positions]]:
+    def _cut(self, block: Block, reading: Future[Read]) -> list[Item]:
         ids, ends = block.sample_ids, np.cumsum(block.counts)
         columns, kept = reading.result()
         if not columns and len(self.dataset):
@@ -232,10 +256,16 @@ class StreamingLoader:
         if not isinstance(column, np.ndarray) or column.dtype.kind not in "biuf":
             return column
         tensor: Tensor = torch.from_numpy(column)
-        return tensor.pin_memory() if self._pin_memory else tensor
+        return tensor.pin_memory() if self._pin_memory and not self._workers else tensor
 
     def _finish(self, batch: Batch) -> Batch:
-        return self._transform(batch) if self._transform else batch
+        return self._transform(batch) if self._transform and not self._workers else batch
+
+    def _pinned(self, batch: Batch) -> Batch:
+        """Put what has come from a worker into page-locked memory where that is asked for."""
+        if not self._pin_memory:
+            return batch
+        return {name: value.pin_memory() if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def _default_window(dataset: Dataset, batch_size: int) -> int:

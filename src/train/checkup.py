@@ -74,7 +74,7 @@ def _memory() -> Iterator[Finding]:
         yield Finding("memory", f"{usage.limit / _GB:.1f} GB, {(usage.limit - usage.used) / _GB:.1f} GB free", level)
     free = machine.shm_bytes()
     small = free < _SMALL_SHM_BYTES
-    note = ": our loader uses threads and needs none; DataLoader workers of a script do" if small else ""
+    note = ": our loader needs none, nor do its workers; DataLoader workers of a script do" if small else ""
     yield Finding("/dev/shm", f"{free / _GB:.2f} GB free{note}", "adapted" if small else "ok")  # noqa: S108
 
 
