@@ -13,7 +13,7 @@ except ImportError as missing:
     sys.exit(f"twofold: {missing}. Expected the extra: pip install 'twofold[lifecycle]'.")
 
 
-@click.group(cls=Guarded, name="twofold")
+@click.group(cls=Guarded, name="twofold", context_settings={"max_content_width": 120})
 @click.pass_context
 def main(context: click.Context) -> None:
     """Walk a model through its life on SageMaker, or on `twofold rehearse`, as twofold.yaml describes it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import TooSlow, UserError
 from .aws import Document
 from .project import Project
+from .refusals import explained
 
 TYPES = {".csv": "text/csv", ".jsonl": "application/jsonlines", ".npy": "application/x-npy", ".libsvm": "text/libsvm"}
 """Content types by the suffix of a file, beside those that everybody knows."""
@@ -44,10 +45,11 @@ def invoke(
         request["TargetVariant"] = variant
     operation = "InvokeEndpointWithResponseStream" if stream else "InvokeEndpoint"
     answer = project.aws.do(RUNTIME, operation, **request, Body=body)
-    if stream:
-        yield from (event["PayloadPart"]["Bytes"] for event in answer.get("Body", ()) if "PayloadPart" in event)
-    elif answer:
-        yield answer["Body"].read()
+    with explained(f"{operation} {name}"):
+        if stream:
+            yield from (event["PayloadPart"]["Bytes"] for event in answer.get("Body", ()) if "PayloadPart" in event)
+        elif answer:
+            yield answer["Body"].read()
 
 
 def _asynchronous(project: Project, request: Document, body: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from . import models
 from .project import Project
@@ -22,6 +23,8 @@ from .resources import (
 )
 
 KINDS = (NOTEBOOK, TRAINING, TUNING, TRANSFORM, PROCESSING, MODEL, CONFIG, ENDPOINT, SCHEDULE)
+NEWEST = 20
+"""Most of each kind that are shown: years of jobs are for AWS's console."""
 HEADINGS = ("kind", "name", "status", "created (UTC)", "about")
 
 
@@ -42,9 +45,9 @@ class Row:
 
 
 def rows(project: Project, kinds: Sequence[Kind] = KINDS) -> Iterator[Row]:
-    """Everything that carries the project's tag, then the packages of its group."""
+    """What carries the project's tag, the newest of each kind, then the packages of its group."""
     for kind in kinds:
-        for item in owned(project.aws, kind, project.name):
+        for item in islice(owned(project.aws, kind, project.name), NEWEST):
             about = _variants(project, item[kind.name]) if kind is ENDPOINT else ""
             status = str(item.get(kind.status, ""))
             yield Row(kind.word, item[kind.name], status, _minute(item["CreationTime"]), about)

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from ..contract.artifact import MANIFEST, Manifest
 from ..errors import ModelError
 from .aws import Document
 from .project import Project
+from .refusals import explained
 from .resources import TRAINING
 
 BASELINE = ("statistics.json", "constraints.json")
@@ -82,9 +84,9 @@ def _opened(project: Project, archive: str) -> Iterator[tarfile.TarFile]:
     bucket, _, key = archive.removeprefix("s3://").partition("/")
     body = project.aws.ask("s3", "GetObject", Bucket=bucket, Key=key)["Body"]
     try:
-        with tarfile.open(fileobj=body, mode="r|gz") as tar:
+        with explained(f"GetObject {key}"), tarfile.open(fileobj=body, mode="r|gz") as tar:
             yield tar
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ModelError(f"{archive} cannot be read: {error}. Expected a tar.gz.") from error
     finally:
         body.close()

@@ -1,5 +1,6 @@
 """The gate and the registry: metrics of the very weights, packages with what belongs to them, deployment by ARN."""
 
+import gzip
 import json
 
 import pytest
@@ -50,6 +51,22 @@ def test_a_model_without_a_baseline_is_registered_without(project):
     package = project.rehearsal.sagemaker.describe_model_package(ModelPackageName=arn)
     assert "DriftCheckBaselines" not in package
     assert set(package["ModelMetrics"]) == {"ModelQuality"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no archive", gzip.compress(b"x" * 5000)[:20], gzip.compress(b"no tar" * 500)],
+    ids=["no gzip", "cut off", "no tar"],
+)
+def test_a_model_that_is_no_archive_is_told(project, content):
+    project.init()
+    job = project.trained(0.5)
+    place = project.rehearsal.sagemaker.describe_training_job(TrainingJobName=job)["ModelArtifacts"]["S3ModelArtifacts"]
+    bucket, _, key = place.removeprefix("s3://").partition("/")
+    project.rehearsal.put(bucket, key, content)
+    refused = project.run("evaluate", fails=True)
+    assert "cannot be read: " in refused.err
+    assert "Expected a tar.gz" in refused.err
 
 
 def test_the_gate_is_a_threshold_and_the_model_that_serves(project):

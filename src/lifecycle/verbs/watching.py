@@ -29,7 +29,7 @@ def monitor(project: Project, *, now: bool) -> None:
 @click.command()
 @project_verb()
 def status(project: Project) -> None:
-    """Show everything of this project as a table."""
+    """Show what there is of this project as a table, the newest 20 of each kind."""
     found = list(overview.rows(project))
     click.echo(overview.table(found) if found else f"Nothing of {project.name} is in {project.aws.region}.")
 
