@@ -15,8 +15,8 @@ from .rows_service import ServedModel
 from .runner import Runner
 from .sessions import SESSION_HEADER
 
-MAX_BODY = 64 << 10
-"""Bytes; decoding more would hold up the other connections, so a thread does it."""
+MAX_BODY = 256 << 10
+"""Bytes; decoding more would hold up the other connections, so a thread does it. Enough for an image as JSON."""
 
 QUICK = frozenset(
     {

@@ -71,7 +71,7 @@ def test_metrics_are_those_of_both_workers(server):
         assert server.ask("POST", "/invocations", ROW, CSV)[0] == 200
     assert count() == before + 10
     assert count() == before + 10, "whichever worker is asked"
-    body = b"".join(ROW for _ in range(20_000))
+    body = b"".join(ROW for _ in range(40_000))
     assert server.ask("POST", "/invocations", body, CSV)[0] == 200
     assert count() == before + 11, "what Flask answers counts too"
 

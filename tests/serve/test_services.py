@@ -111,6 +111,18 @@ def transform_fn(model, data, content_type, accept):
 """
 
 
+def test_workers_need_not_look_through_what_was_there_before_them(serving, tmp_path):
+    code = """
+import gc
+def model_fn(model_dir):
+    return None
+def transform_fn(model, data, content_type, accept):
+    return str(gc.get_freeze_count()), "text/plain"
+"""
+    server = serving(script_in(tmp_path, code), SAGEMAKER_MODEL_SERVER_WORKERS="1").ready()
+    assert int(server.ask("POST", "/invocations", b"x")[2]) > 10_000
+
+
 def test_a_model_with_threads_is_loaded_again_in_each_worker(serving, tmp_path):
     server = serving(script_in(tmp_path, THREADS), SAGEMAKER_MODEL_SERVER_WORKERS="2").ready()
     assert server.ask("POST", "/invocations", b"four", {"Content-Type": "text/plain"})[::2] == (200, b"4")
