@@ -1,6 +1,6 @@
 """How long the verbs take to start, beside `python -c "import torch"` on the same machine in the same run.
 
-    python benchmarks/startup.py [--repeat 5]
+    python benchmarks/startup.py [--repeat 5] [--only serve]
 
 Prints a Markdown table; results are kept in `benchmarks/results/`, dated, with hardware, versions and command.
 """
@@ -33,7 +33,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5, help="runs of each, of which the median counts")
-    repeat = parser.parse_args().repeat
+    parser.add_argument("--only", default="", help="only what begins with this, beside the import, after one training")
+    options = parser.parse_args()
+    repeat = options.repeat
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         with contextlib.redirect_stdout(sys.stderr):
@@ -43,8 +45,12 @@ def main() -> None:
             "train: to the first line of its log": lambda: train(base, processes=1)[0],
             "train, 1 process: to the first epoch's metrics": lambda: train(base, processes=1)[1],
             "train, 2 processes: to the first epoch's metrics": lambda: train(base, processes=2)[1],
-            "serve: to the first 200 of /ping": lambda: serve(base),
+            "serve, a verified ONNX program: to the first 200 of /ping": lambda: serve(base, "onnx"),
+            "serve, PyTorch: to the first 200 of /ping": lambda: serve(base, "pytorch"),
         }
+        if options.only:
+            train(base, processes=1)
+            rows = {name: run for name, run in rows.items() if name.startswith(("python", options.only))}
         report({name: statistics.median(measure() for _ in range(repeat)) for name, measure in rows.items()}, repeat)
 
 
@@ -83,12 +89,13 @@ def train(base: Path, *, processes: int) -> tuple[float, float]:
     return first, metrics
 
 
-def serve(base: Path) -> float:
+def serve(base: Path, engine: str) -> float:
     """Seconds to the first 200."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environ = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    environ["TWOFOLD_ENGINE"] = engine
     started = time.perf_counter()
     process = subprocess.Popen([BIN / "serve"], env=environ, stdout=subprocess.DEVNULL)
     try:

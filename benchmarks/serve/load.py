@@ -4,6 +4,7 @@ python benchmarks/serve/load.py --port 8080 --clients 32 --seconds 5 --format js
 """
 
 import argparse
+import io
 import json
 import select
 import socket
@@ -16,20 +17,26 @@ import numpy as np
 TYPES = {"json": "application/json", "npy": "application/x-npy"}
 
 
-def requests(path: Path, kind: str) -> tuple[list[bytes], np.ndarray]:
+def requests(path: Path, kind: str, address: str, dialect: str) -> tuple[list[bytes], np.ndarray]:
     """Bytes of each request, and the answer that it must get."""
     data = np.load(path)
-    bodies = []
-    for row in data["rows"]:
-        if kind == "json":
-            bodies.append(json.dumps({"instances": [[round(float(value), 6) for value in row]]}).encode())
-        else:
-            header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, %d), }" % len(row)
-            header = header.ljust(117) + b"\n"
-            bodies.append(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + row.tobytes())
-    head = "POST /invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {0}\r\nAccept: {0}\r\n"
-    head += "Content-Length: {1}\r\n\r\n"
-    return [head.format(TYPES[kind], len(body)).encode() + body for body in bodies], data["answers"]
+    head = "POST {0} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {1}\r\nAccept: {1}\r\nContent-Length: {2}\r\n\r\n"
+    bodies = [body(row[None], kind, dialect) for row in data["rows"]]
+    return [head.format(address, TYPES[kind], len(part)).encode() + part for part in bodies], data["answers"]
+
+
+def body(rows: np.ndarray, kind: str, dialect: str) -> bytes:
+    """Write one row `[1, ...]`, its decimals as people write them."""
+    if kind == "npy":
+        file = io.BytesIO()
+        np.save(file, rows)
+        return file.getvalue()
+    values = [round(value, 4) for value in rows.ravel().tolist()]
+    if dialect == "v2":
+        datatype = "INT64" if rows.dtype == np.int64 else "FP32"
+        entry = {"name": "x", "shape": list(rows.shape), "datatype": datatype, "data": values}
+        return json.dumps({"inputs": [entry]}).encode()
+    return json.dumps({"instances": np.array(values).astype(object).reshape(rows.shape).tolist()}).encode()
 
 
 def decode(body: bytes, kind: str) -> np.ndarray:
@@ -37,7 +44,7 @@ def decode(body: bytes, kind: str) -> np.ndarray:
     if kind == "json":
         value = json.loads(body)
         if isinstance(value, dict):
-            value = value["predictions"]
+            value = value["outputs"][0]["data"] if "outputs" in value else value["predictions"]
         return np.asarray(value, np.float32).reshape(-1)
     start = 10 + int.from_bytes(body[8:10], "little")
     return np.frombuffer(body, np.float32, offset=start)
@@ -76,21 +83,31 @@ class Client:
         return None
 
 
-def drive(port: int, clients: int, seconds: float, path: Path, kind: str) -> dict[str, float]:
+def wait(port: int, send: bytes) -> None:
+    """Wait for a first answer: some say that they are ready before their model is."""
+    first = Client(port, 0)
+    first.sock.settimeout(60)
+    first.sock.sendall(send)
+    while first.answer() is None:
+        pass
+    first.sock.close()
+
+
+def drive(options: argparse.Namespace, sends: list[bytes], answers: np.ndarray) -> dict[str, float]:
     """Load a server; check every 16th answer and the first hundred of all."""
-    sends, answers = requests(path, kind)
+    wait(options.port, sends[0])
     group = {}
     poll = select.epoll()
-    for place in range(clients):
-        client = Client(port, place)
+    for place in range(options.clients):
+        client = Client(options.port, place)
         group[client.sock.fileno()] = client
         poll.register(client.sock, select.EPOLLIN)
     latencies: list[float] = []
     done = 0
     clock = time.perf_counter
     start = clock()
-    measured = start + 0.2 * seconds
-    end = measured + seconds
+    measured = start + 0.2 * options.seconds
+    end = measured + options.seconds
     for client in group.values():
         client.sent = clock()
         client.sock.sendall(sends[client.place % len(sends)])
@@ -106,19 +123,19 @@ def drive(port: int, clients: int, seconds: float, path: Path, kind: str) -> dic
                 latencies.append(now - client.sent)
             if done < 100 or done % 16 == 0:
                 expected = answers[client.place % len(sends)]
-                error = np.abs(decode(body, kind) - expected).max()
+                error = np.abs(decode(body, options.format) - expected).max()
                 if error > 1e-4:
                     message = f"wrong answer: off by {error}"
                     raise ValueError(message)
             done += 1
-            client.place += clients
+            client.place += options.clients
             client.sent = clock()
             client.sock.sendall(sends[client.place % len(sends)])
         now = clock()
     for client in group.values():
         client.sock.close()
     p50, p99 = np.percentile(latencies, [50, 99])
-    return {"rate": len(latencies) / seconds, "p50_ms": 1000 * p50, "p99_ms": 1000 * p99}
+    return {"rate": len(latencies) / options.seconds, "p50_ms": 1000 * p50, "p99_ms": 1000 * p99, "answers": done}
 
 
 def main() -> None:
@@ -128,9 +145,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--format", choices=TYPES, default="json")
-    parser.add_argument("--rows", type=Path, required=True, help="rows.npz as serve/model.py writes it")
+    parser.add_argument("--rows", type=Path, required=True, help="rows.npz as artifact.py writes it")
+    parser.add_argument("--path", default="/invocations")
+    parser.add_argument("--dialect", choices=("rows", "v2"), default="rows")
     options = parser.parse_args()
-    json.dump(drive(options.port, options.clients, options.seconds, options.rows, options.format), sys.stdout)
+    sends, answers = requests(options.rows, options.format, options.path, options.dialect)
+    found = drive(options, sends, answers)
+    json.dump(found, sys.stdout)
     sys.stdout.write("\n")
 
 
