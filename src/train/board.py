@@ -1,6 +1,11 @@
-"""Events for TensorBoard, by tensorboardX: no TensorFlow and no torch.utils are needed."""
+"""Events for TensorBoard, by tensorboardX: no TensorFlow and no torch.utils are needed.
+
+Its `SummaryWriter` puts events into a queue of multiprocessing, whose semaphores lie in /dev/shm and fail where that is
+full or as good as missing: a few numbers now and then are written without one.
+"""
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ class Board:
         self._folder = folder
         self._writer: Any = None
         self._purge_step: int | None = None
+        self._flushed = time.monotonic()
 
     def start(self, step: int) -> None:
         """Go on from a step: what an earlier run wrote after it no longer counts."""
@@ -26,16 +32,32 @@ class Board:
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Add values; `train:loss` is called `train/loss`, so that TensorBoard groups by channel."""
-        if self._writer is None:
-            from tensorboardX import SummaryWriter  # noqa: PLC0415 - it brings boto3, which takes long to load
+        # Not at the top: it brings boto3, which takes long to load.
+        from tensorboardX.proto.event_pb2 import Event  # noqa: PLC0415
+        from tensorboardX.summary import scalar  # noqa: PLC0415
 
-            self._writer = SummaryWriter(str(self._folder), purge_step=self._purge_step, flush_secs=FLUSH_S)
+        if self._writer is None:
+            self._writer = self._open()
         for name, value in values.items():
             tag = name.replace(":", "/") if ":" in name else f"run/{name}"
-            self._writer.add_scalar(tag, value, step)
+            self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(tag, value)))
+        if time.monotonic() > self._flushed + FLUSH_S:
+            self._writer.flush()
+            self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Write what is left."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _open(self) -> Any:  # noqa: ANN401 - tensorboardX has no types
+        from tensorboardX.event_file_writer import EventsWriter  # noqa: PLC0415
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # noqa: PLC0415
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        writer = EventsWriter(str(self._folder / "events"))
+        if self._purge_step is not None:
+            begun = SessionLog(status=SessionLog.START)
+            writer.write_event(Event(wall_time=time.time(), step=self._purge_step, session_log=begun))
+        return writer

@@ -1,5 +1,6 @@
 """What TensorBoard would read: the events, by tensorboardX's own messages."""
 
+import errno
 import struct
 
 from tensorboardX.proto.event_pb2 import Event
@@ -37,6 +38,19 @@ def test_values_are_grouped_by_channel(tmp_path):
         *(("train/loss", 8, 0.5), ("run/samples_per_second", 8, 1024.0)),
         ("train/loss", 16, 0.25),
     ]
+
+
+def test_no_semaphore_is_needed(tmp_path, monkeypatch):
+    """They lie in /dev/shm, which can be a byte."""
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", fail)
+    board = Board(tmp_path)
+    board.add({"train:loss": 0.5}, 1)
+    board.close()
+    assert scalars(tmp_path) == [("train/loss", 1, 0.5)]
 
 
 def test_what_was_written_after_the_step_resumed_from_no_longer_counts(tmp_path):
