@@ -64,5 +64,6 @@ def _make_lifecycle(project: Project, script: str) -> str:
             "CreateNotebookInstanceLifecycleConfig",
             NotebookInstanceLifecycleConfigName=name,
             OnStart=[{"Content": content}],
+            Tags=project.tags,
         )
     return name

@@ -43,7 +43,7 @@ def down(project: Project, *, everything: bool) -> None:
         _delete_endpoint(project, name)
     for name in _names(project, NOTEBOOK):
         _delete_notebook(project, name)
-    for kind in (CONFIG, MODEL):
+    for kind in (CONFIG, MODEL, LIFECYCLE):
         for name in _names(project, kind):
             _delete(project, kind, name)
     if found := guardrails.alarms(project):
@@ -101,16 +101,14 @@ def _delete_endpoint(project: Project, name: str) -> None:
 
 
 def _delete_notebook(project: Project, name: str) -> None:
-    found = describe(project.aws, NOTEBOOK, name)
-    if found[NOTEBOOK.status] == "InService":
+    # AWS stops none that is on its way to somewhere else.
+    wait(project, NOTEBOOK, name)
+    if describe(project.aws, NOTEBOOK, name)[NOTEBOOK.status] == "InService":
         project.aws.do("sagemaker", "StopNotebookInstance", NotebookInstanceName=name)
     if wait(project, NOTEBOOK, name)[NOTEBOOK.status] not in ("Stopped", "Failed", "DryRun"):
         raise UserError(f"Notebook instance {name} does not stop. Expected it to: look into AWS's console.")
     _delete(project, NOTEBOOK, name)
     wait_gone(project, NOTEBOOK, name)
-    script = str(found.get("NotebookInstanceLifecycleConfigName") or "")
-    if script.startswith(f"{project.name}-"):
-        _delete(project, LIFECYCLE, script)
 
 
 def _delete_group(project: Project) -> None:

@@ -5,6 +5,7 @@ project     Project: a folder with twofold.yaml, in which verbs run
 """
 
 import contextlib
+import os
 from dataclasses import dataclass
 from itertools import count
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from twofold.lifecycle.__main__ import main
 
 from ..rehearse.conftest import SERVER, Rehearsal, archive, ended, job_request
+from ..rehearse.test_notebook import LAB
 
 NAMES = count(1)
 JOB = """
@@ -95,7 +97,10 @@ class Project:
 def rehearsal(tmp_path_factory):
     """The rehearsal that these tests share: each project has a name of its own."""
     folder = tmp_path_factory.mktemp("rehearse")
-    started = Rehearsal(folder / "state", folder / "rehearse.log", "--backend", "process", "--grace", "20")
+    (folder / "jupyter-lab").write_text(LAB)
+    (folder / "jupyter-lab").chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    started = Rehearsal(folder / "state", folder / "rehearse.log", "--backend", "process", "--grace", "20", PATH=path)
     yield started
     started.stop()
 

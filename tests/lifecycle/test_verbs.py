@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import urllib.request
 
 import pytest
 from twofold.errors import UserError
@@ -125,6 +126,25 @@ def test_a_notebook_is_asked_for_with_its_script(project):
     request = asked(said, "CreateNotebookInstance")
     assert request["LifecycleConfigName"] == script["NotebookInstanceLifecycleConfigName"]
     assert request["DefaultCodeRepository"] == "https://example.com/a.git"
+
+
+def test_a_notebook_opens_opens_again_and_is_taken_down(project):
+    project.init()
+    (project.folder / "start.sh").write_text("echo begun > begun.txt\n")
+    script = ["--set", "notebook.on_start=start.sh"]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(2):
+        with opener.open(project.run("notebook", *script).last, timeout=30) as answer:
+            assert answer.status == 200
+    shown = project.run("status").out
+    assert "notebook instance" in shown
+    assert "InService" in shown
+    said = project.run("down")
+    assert f"notebook instance {project.name}: deleted" in said.err
+    sagemaker = project.rehearsal.sagemaker
+    assert not sagemaker.list_notebook_instances(NameContains=project.name)["NotebookInstances"]
+    scripts = sagemaker.list_notebook_instance_lifecycle_configs(NameContains=project.name)
+    assert not scripts["NotebookInstanceLifecycleConfigs"]
 
 
 def test_an_endpoint_is_deployed_shifted_promoted_and_rolled_back(project):
