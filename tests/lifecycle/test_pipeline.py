@@ -190,6 +190,7 @@ def build(project):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_from_a_push_to_an_endpoint_that_runs_it(project, build, template):
     (project.folder / "data").mkdir()
     rows = "".join(f"{number % 2},{number % 2}.5,1\n" for number in range(64))

@@ -69,6 +69,7 @@ def test_a_model_that_is_no_archive_is_told(project, content):
     assert "Expected a tar.gz" in refused.err
 
 
+@pytest.mark.slow
 def test_the_gate_is_a_threshold_and_the_model_that_serves(project):
     project.init()
     project.trained(0.25)

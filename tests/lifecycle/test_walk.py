@@ -44,6 +44,7 @@ def twofold(rehearsal, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_model_from_its_data_to_its_end(twofold, rehearsal, tmp_path):
     subprocess.run([sys.executable, DIGITS, tmp_path / "data"], check=True, capture_output=True)
     held = (tmp_path / "data" / "validation" / "digits.csv").read_text().splitlines()[:20]
