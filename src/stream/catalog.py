@@ -107,7 +107,8 @@ def open_dataset(
         DataError: no file, files of several kinds, or one that nothing here reads.
     """
     manifests = index.read(folder) if folder.is_dir() else []
-    files = [file for manifest in manifests for file in manifest.files(folder)] or list_files(folder)
+    listed = [(manifest, *counted) for manifest in manifests for counted in manifest.files(folder)]
+    files = [file for _, file, _ in listed] or list_files(folder)
     if not files and not may_be_empty:
         raise DataError(
             f"Channel {channel!r} is empty: no file in {folder}. Likely causes: the S3 prefix of the channel has no "
@@ -125,9 +126,10 @@ def open_dataset(
     host.barrier()
     if manifests:
         # Where each host has its own objects, the index can list shards that another host has.
-        listed = ((manifest, pair) for manifest in manifests for pair in manifest.counted(folder))
         shards: list[Shard] = [
-            opening.prepared(*pair, manifest) for manifest, pair in listed if not may_be_empty or pair[0].path.exists()
+            opening.prepared(file, records, manifest)
+            for manifest, file, records in listed
+            if not may_be_empty or file.path.exists()
         ]
     elif kind is Kind.IMAGE:
         shards = [ImageFolder(channel, files, threads)]

@@ -8,6 +8,8 @@ Names that start with a dot are no data for whoever lists the folder.
 """
 
 import os
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -83,12 +85,16 @@ class LayoutEntry(BaseModel):
 
     def layout(self, records: int) -> Layout:
         """Return the layout of a shard of so many records."""
+        return replace(self._layout, records=records)
+
+    @cached_property
+    def _layout(self) -> Layout:
         fields = {
             name: LayoutField(np.dtype(entry.dtype), tuple(entry.shape), entry.offset, entry.varint, entry.raw)
             for name, entry in self.fields.items()
         }
         fixed = tuple((offset, bytes.fromhex(content)) for offset, content in self.fixed)
-        return Layout(self.offset, self.stride, records, fields, fixed, tuple(self.checksums))
+        return Layout(self.offset, self.stride, 0, fields, fixed, tuple(self.checksums))
 
 
 class ShardEntry(BaseModel):
@@ -123,13 +129,9 @@ class Manifest(BaseModel):
         """Format of all shards."""
         return Kind(self.format)
 
-    def files(self, folder: Path) -> list[File]:
-        """Files of the shards, as they were when the index was written."""
-        return [File(shard.name, folder / shard.name, shard.bytes) for shard in self.shards]
-
-    def counted(self, folder: Path) -> list[tuple[File, int]]:
-        """Files of the shards, each with its records."""
-        return list(zip(self.files(folder), (shard.records for shard in self.shards), strict=True))
+    def files(self, folder: Path) -> list[tuple[File, int]]:
+        """Files of the shards, as they were when the index was written, each with its records."""
+        return [(File(shard.name, folder / shard.name, shard.bytes), shard.records) for shard in self.shards]
 
     @model_validator(mode="after")
     def _check(self) -> "Manifest":
@@ -137,7 +139,7 @@ class Manifest(BaseModel):
         if self.format not in set(Kind):
             raise ValueError(f"format is {self.format!r}, expected one of: {', '.join(Kind)}")
         for shard in self.shards:
-            if Path(shard.name).is_absolute() or ".." in Path(shard.name).parts:
+            if shard.name.startswith("/") or ".." in shard.name.split("/"):
                 raise ValueError(f"shard {shard.name!r} lies outside the folder")
             needed = self.layout.offset + self.layout.stride * shard.records if self.layout else 0
             if needed > shard.bytes:

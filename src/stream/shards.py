@@ -23,7 +23,11 @@ Read: TypeAlias = tuple[Columns, Positions | None]
 
 _Record = TypeVar("_Record")
 _Found = TypeVar("_Found")
-_CHECKED_BYTES = 1 << 18
+_CHECKED_BYTES, _CHECKED = (1 << 16, 1 << 18), 64
+"""What is checked at a time: the first number of bytes, or this number of records if they fit into the second.
+
+Somebody waits for the first batch, of which each record may lie elsewhere; and a call costs as much as many records.
+"""
 _PIECE = 8
 """Records that a thread decodes at a time: handing over one by one costs more than a small image."""
 
@@ -91,7 +95,8 @@ class LayoutShard:
         self.layout = layout
         self._file, self._maps, self._sound = file, maps, False
         self._checksums, self.casts = checksums, False
-        self._chunk = max(1, _CHECKED_BYTES // max(layout.stride, 1))
+        few, many = (size // max(layout.stride, 1) for size in _CHECKED_BYTES)
+        self._chunk = max(min(max(few, _CHECKED), many), 1)
         self._checked = np.zeros(-(-layout.records // self._chunk), dtype=bool)
         self._lock = threading.Lock()
 
@@ -141,25 +146,25 @@ class LayoutShard:
         chunks[rows // self._chunk] = True
         # Blocks that are read side by side are of the same chunks: who comes second finds them checked.
         with self._lock:
-            missing = np.flatnonzero(chunks & ~self._checked)
-            # Neighbours at once: a call costs as much as a hundred records.
-            for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
-                for chunk in [] if self._check_run(buffer, run) else run.tolist():
-                    if not self._check_run(buffer, np.array([chunk])):
+            chunks &= ~self._checked
+            # Neighbours at once.
+            borders = np.flatnonzero(np.diff(chunks, prepend=False, append=False)).tolist()
+            for first, last in zip(borders[::2], borders[1::2], strict=True):
+                for chunk in () if self._check_chunks(buffer, first, last) else range(first, last):
+                    if not self._check_chunks(buffer, chunk, chunk + 1):
                         # Somewhere in these rows: look at each that is asked for, since the others may never be.
                         broken += self._broken_among(buffer, rows, np.flatnonzero(rows // self._chunk == chunk), bad)
             self._sound = bool(self._checked.all())
         return broken
 
-    def _check_run(self, buffer: NDArray[np.uint8], run: Positions) -> bool:
-        """Check chunks that lie side by side; False where one of them is broken."""
-        if len(run):
-            last = min((int(run[-1]) + 1) * self._chunk, self.records)
-            try:
-                self.layout.verify(buffer, int(run[0]) * self._chunk, last, checksums=self._checksums)
-            except FormatError:
-                return False
-            self._checked[run] = True
+    def _check_chunks(self, buffer: NDArray[np.uint8], first: int, last: int) -> bool:
+        """Check chunks [first, last); False where one of them is broken."""
+        rows = range(first * self._chunk, min(last * self._chunk, self.records))
+        try:
+            self.layout.verify(buffer, rows.start, rows.stop, checksums=self._checksums)
+        except FormatError:
+            return False
+        self._checked[first:last] = True
         return True
 
     def _broken_among(

@@ -181,7 +181,7 @@ def test_transforms_run_one_after_the_other_in_order(dataset, monkeypatch):
 
 
 def test_neighbours_are_checked_at_once_and_nothing_twice(folder, host, monkeypatch):
-    monkeypatch.setattr(shards, "_CHECKED_BYTES", 1)
+    monkeypatch.setattr(shards, "_CHECKED_BYTES", (1, 1))
     dataset = open_dataset(folder, channel="train", host=host)
     checked, verify = [], Layout.verify
 
