@@ -126,11 +126,8 @@ def open_dataset(
     host.barrier()
     if manifests:
         # Where each host has its own objects, the index can list shards that another host has.
-        shards: list[Shard] = [
-            opening.prepared(file, records, manifest)
-            for manifest, file, records in listed
-            if not may_be_empty or file.path.exists()
-        ]
+        there = (entry for entry in listed if not may_be_empty or entry[1].path.exists())
+        shards: list[Shard] = [opening.prepared(file, records, manifest) for manifest, file, records in there]
     elif kind is Kind.IMAGE:
         shards = [ImageFolder(channel, files, threads)]
     else:
