@@ -7,11 +7,12 @@ your-algorithms-batch-code.html for the platform's variables; SIT:environment.py
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import ConfigError
 from .logs import DEFAULT_LEVEL, read_level
 
+BadRows = Literal["refuse", "nan"]
 Strategy = Literal["SINGLE_RECORD", "MULTI_RECORD"]
 
 MEGABYTE = 1024 * 1024
@@ -58,6 +59,8 @@ class Endpoint:
     """Records in a request, if the job says so (`SAGEMAKER_BATCH_STRATEGY`)."""
     max_concurrent_transforms: int | None = None
     """Requests at once, if the job says so (`SAGEMAKER_MAX_CONCURRENT_TRANSFORMS`)."""
+    bad_rows: BadRows = "refuse"
+    """What a bad line among others does: the request is refused, or the line's answer is NaN (`TWOFOLD_BAD_ROWS`)."""
     multi_model: bool = False
     """Whether models come and go by `/models` (`SAGEMAKER_MULTI_MODEL`)."""
     models_memory_bytes: int | None = None
@@ -106,6 +109,7 @@ def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
         batch=batch,
         batch_strategy=_strategy(environ, "SAGEMAKER_BATCH_STRATEGY"),
         max_concurrent_transforms=_number(environ, "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", low=1),
+        bad_rows=_bad_rows(environ, "TWOFOLD_BAD_ROWS"),
         multi_model=_flag(environ, "SAGEMAKER_MULTI_MODEL"),
         models_memory_bytes=_megabytes(environ, "TWOFOLD_MODELS_MEMORY_MB"),
         program=environ.get("SAGEMAKER_PROGRAM") or None,
@@ -173,6 +177,13 @@ def _strategy(environ: Mapping[str, str], name: str) -> Strategy | None:
     if strategy is None:
         raise _wrong(name, text, " or ".join(_STRATEGIES.values()))
     return strategy
+
+
+def _bad_rows(environ: Mapping[str, str], name: str) -> BadRows:
+    word = environ.get(name, "").strip().lower() or "refuse"
+    if word not in get_args(BadRows):
+        raise _wrong(name, environ[name], " or ".join(get_args(BadRows)))
+    return "nan" if word == "nan" else "refuse"
 
 
 def _wrong(name: str, value: str, expected: str) -> ConfigError:

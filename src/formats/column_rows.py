@@ -102,7 +102,7 @@ def encode_parquet(values: Rows, labels: Labels | None = None) -> bytes:
     return file.getvalue()
 
 
-def decode_libsvm(data: bytes, row_shape: RowShape | None = None) -> Rows:
+def decode_libsvm(data: bytes, row_shape: RowShape | None = None, first_line: int = 1) -> Rows:
     """Read lines of `index:value`, indices from 1, with or without a label in front.
 
     Raises:
@@ -113,7 +113,8 @@ def decode_libsvm(data: bytes, row_shape: RowShape | None = None) -> Rows:
         for line in data.rstrip().split(b"\n")
     ]
     body = b"\n".join(lines)
-    rows = libsvm.decode(body, math.prod(row_shape) if row_shape else libsvm.width_of(body))["features"]
+    width = math.prod(row_shape) if row_shape else libsvm.width_of(body)
+    rows = libsvm.decode(body, width, first_line=first_line)["features"]
     return rows.reshape(-1, *row_shape) if row_shape else rows
 
 

@@ -55,11 +55,11 @@ def decode(data: bytes, *, first_line: int = 1, columns: int | None = None) -> R
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def decode_rows(data: bytes, row_shape: RowShape | None = None) -> Rows:
+def decode_rows(data: bytes, row_shape: RowShape | None = None, first_line: int = 1) -> Rows:
     """Read rows of a known shape; a line holds a row's values in C order (last axis fastest)."""
     if row_shape is None or len(row_shape) == 1:
-        return decode(data, columns=row_shape[0] if row_shape else None)
-    return decode(data, columns=int(np.prod(row_shape))).reshape(-1, *row_shape)
+        return decode(data, first_line=first_line, columns=row_shape[0] if row_shape else None)
+    return decode(data, first_line=first_line, columns=int(np.prod(row_shape))).reshape(-1, *row_shape)
 
 
 def encode(values: Rows, labels: Labels | None = None) -> bytes:  # noqa: ARG001  every encoder takes labels

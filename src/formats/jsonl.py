@@ -20,13 +20,13 @@ from .rows import Column, Columns, Labels, Rows, RowShape, to_float32
 _EXACT = 1 << 24
 
 
-def decode_rows(data: bytes, row_shape: RowShape | None = None) -> Rows:
+def decode_rows(data: bytes, row_shape: RowShape | None = None, first_line: int = 1) -> Rows:
     """Read rows `[rows, *row_shape]`; without `row_shape` the first line gives it.
 
     Raises:
         FormatError: names the line, e.g. `line 4: 63 values, expected 64`, and counts values in a line from 0.
     """
-    return rows_of(_items(data, 1), row_shape, lambda index: f"line {index + 1}")
+    return rows_of(_items(data, first_line), row_shape, lambda index: f"line {index + first_line}")
 
 
 def decode_columns(data: bytes, *, first_line: int = 1) -> Columns:

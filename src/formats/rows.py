@@ -19,8 +19,8 @@ Column: TypeAlias = NDArray[Any] | list[Any]
 Columns: TypeAlias = dict[str, Column]
 """Rows of named values."""
 
-Labels: TypeAlias = Sequence[int | str]
-"""Class of each row of an answer."""
+Labels: TypeAlias = Sequence[int | str | None]
+"""Class of each row of an answer; None where it has none, which only JSON and JSON Lines can say."""
 
 
 def to_float32(values: object) -> Rows:

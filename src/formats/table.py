@@ -21,16 +21,19 @@ class Format:
     """Read rows `[rows, *row_shape]`; raises FormatError."""
     encode: Callable[[Rows, Labels | None], bytes] | None
     """Write an answer `[rows]` or `[rows, columns]`, with a label for each row if there are any; None: never."""
+    decode_lines: Callable[[bytes, RowShape | None, int], Rows] | None = None
+    """As `decode_rows`, of lines of which the first has a number, for messages; None where rows are no lines."""
 
 
 JSON = Format("JSON", ("application/json",), (".json",), json_rows.decode_rows, json_rows.encode)
-CSV = Format("CSV", ("text/csv",), (".csv",), csv.decode_rows, csv.encode)
+CSV = Format("CSV", ("text/csv",), (".csv",), csv.decode_rows, csv.encode, csv.decode_rows)
 JSON_LINES = Format(
     "JSON Lines",
     ("application/jsonlines", "application/x-jsonlines"),
     (".jsonl", ".jsonlines"),
     jsonl.decode_rows,
     jsonl.encode,
+    jsonl.decode_rows,
 )
 NPY = Format("NPY", ("application/x-npy",), (".npy",), npy.decode_rows, npy.encode)
 
@@ -49,7 +52,14 @@ PARQUET = Format(
     column_rows.decode_parquet,
     column_rows.encode_parquet,
 )
-LIBSVM = Format("LibSVM", ("text/libsvm", "text/x-libsvm"), (".libsvm", ".svm"), column_rows.decode_libsvm, None)
+LIBSVM = Format(
+    "LibSVM",
+    ("text/libsvm", "text/x-libsvm"),
+    (".libsvm", ".svm"),
+    column_rows.decode_libsvm,
+    None,
+    column_rows.decode_libsvm,
+)
 
 
 def _decode_image(data: bytes, row_shape: RowShape | None) -> Rows:

@@ -7,6 +7,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import chain, islice
 from typing import Annotated, Any, Literal, Protocol
 
 import orjson
@@ -82,10 +84,10 @@ class ChatRequest(_Strict):
 
 
 class Generated(Protocol):
-    """Text as it comes, and how many tokens have gone in and come out."""
+    """Text as it comes, and how many tokens have gone in and come out; None where nobody counts them."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
 
     def __iter__(self) -> Iterator[str]:
         """Yield the next pieces of text."""
@@ -95,8 +97,8 @@ class Generated(Protocol):
 class Generator(Protocol):
     """A model that goes on with a text; one call at a time."""
 
-    def generate(self, request: ChatRequest) -> Generated:
-        """Begin to answer.
+    def generate(self, request: ChatRequest, invocation: Invocation) -> Generated:
+        """Begin to answer; the invocation is the request as it came.
 
         Raises:
             RequestError: the request cannot be answered.
@@ -107,10 +109,10 @@ class Generator(Protocol):
 class ChatService:
     """Answers conversations with one model."""
 
-    def __init__(self, generator: Generator, name: str) -> None:
-        """Take the model, and what it is called where the client has no name for it."""
+    def __init__(self, generator: Generator, name: str, turn: AbstractContextManager[Any] | None = None) -> None:
+        """Take the model, what it is called where the client has no name for it, and what is held while it computes."""
         self._generator, self._name = generator, name
-        self._turn = threading.Lock()
+        self._turn = turn or threading.Lock()
 
     def answer(self, invocation: Invocation) -> Reply:
         """Answer a conversation.
@@ -119,7 +121,7 @@ class ChatService:
             RequestError: the body is no such request; the field is named.
         """
         request = read_request(invocation.body)
-        answer, text = self._begin(request)
+        answer, text = self._begin(request, invocation)
         if request.stream:
             events = _events(answer, text, usage=request.stream_options.include_usage)
             return Reply(Stream(events, self._turn, lines=False), "text/event-stream", headers=_UNBUFFERED)
@@ -127,7 +129,7 @@ class ChatService:
             content = "".join(text)
         message = {"role": "assistant", "content": content}
         choice = {"index": 0, "message": message, "finish_reason": answer.finish}
-        body = answer.head("chat.completion") | {"choices": [choice], "usage": answer.usage}
+        body = answer.head("chat.completion") | {"choices": [choice], **answer.usage}
         return Reply(orjson.dumps(body), "application/json")
 
     def chunks(self, message: str | bytes) -> Stream:
@@ -140,12 +142,12 @@ class ChatService:
         if not body.lstrip().startswith(b"{"):
             body = orjson.dumps({"messages": [{"role": "user", "content": body.decode("utf-8", "replace")}]})
         request = read_request(body)
-        answer, text = self._begin(request)
+        answer, text = self._begin(request, Invocation(body))
         return Stream(_chunks(answer, text, usage=request.stream_options.include_usage), self._turn, lines=False)
 
-    def _begin(self, request: ChatRequest) -> "tuple[_Answer, Iterator[str]]":
+    def _begin(self, request: ChatRequest, invocation: Invocation) -> "tuple[_Answer, Iterator[str]]":
         with self._turn:
-            generated = self._generator.generate(request)
+            generated = self._generator.generate(request, invocation)
         answer = _Answer(request.model or self._name, generated, request.limit)
         return answer, _until(iter(generated), request.stops)
 
@@ -183,13 +185,15 @@ class _Answer:
     @property
     def finish(self) -> str:
         """Why the answer has ended."""
-        return "length" if self._generated.completion_tokens >= self._limit else "stop"
+        return "length" if (self._generated.completion_tokens or 0) >= self._limit else "stop"
 
     @property
-    def usage(self) -> dict[str, int]:
-        """Return the numbers of tokens."""
+    def usage(self) -> dict[str, dict[str, int]]:
+        """Return the numbers of tokens as a field; nothing where they were not counted."""
         asked, made = self._generated.prompt_tokens, self._generated.completion_tokens
-        return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+        if asked is None or made is None:
+            return {}
+        return {"usage": {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}}
 
 
 def _events(answer: _Answer, text: Iterator[str], *, usage: bool) -> Iterator[bytes]:
@@ -206,12 +210,14 @@ def _chunks(answer: _Answer, text: Iterator[str], *, usage: bool) -> Iterator[di
         choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
         return answer.head("chat.completion.chunk") | {"choices": choices}
 
+    # Before anything is out: what fails up to here is told by a status.
+    first = list(islice(text, 1))
     yield chunk({"role": "assistant", "content": ""})
-    for piece in text:
+    for piece in chain(first, text):
         yield chunk({"content": piece})
     yield chunk({}, answer.finish)
-    if usage:
-        yield answer.head("chat.completion.chunk") | {"choices": [], "usage": answer.usage}
+    if usage and answer.usage:
+        yield answer.head("chat.completion.chunk") | {"choices": [], **answer.usage}
 
 
 def _until(pieces: Iterator[str], stops: list[str]) -> Iterator[str]:

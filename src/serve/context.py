@@ -45,6 +45,8 @@ class Context:
         self.request_processor = [RequestProcessor(headers)]
         self.session_dir: str | None = str(invocation.session) if invocation and invocation.session else None
         """Folder for what is kept of the client's session; None outside of one."""
+        self.chat_request: dict[str, Any] = {}
+        """All that the client of `/v1/chat/completions` has sent; empty elsewhere."""
         self._id = self.get_request_header(0, "X-Amzn-SageMaker-Inference-Id") or uuid.uuid4().hex
 
     def get_request_id(self, idx: int = 0) -> str:  # noqa: ARG002 - the interface has it

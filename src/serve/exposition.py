@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from .board import CONNECTIONS, FREE, IN_FLIGHT, STATE, Board
-from .meter import OUTCOMES, ROWS, SECONDS, STAGES, batches_of, latency_of, outcomes_of
+from .meter import OUTCOMES, ROWS, SECONDS, STAGES, bad_rows_of, batches_of, latency_of, outcomes_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,6 +32,8 @@ class _Collector(Collector):
         batches = HistogramMetricFamily("twofold_batch_rows", "Rows of a forward pass")
         batches.add_metric([], *_together(ROWS, map(batches_of, rows)))
         yield batches
+        bad_rows = sum(map(bad_rows_of, rows))
+        yield CounterMetricFamily("twofold_bad_rows", "Rows that could not be read and were answered by NaN", bad_rows)
         yield GaugeMetricFamily("twofold_connections", "Open connections", sum(row[CONNECTIONS] for row in rows))
         yield GaugeMetricFamily("twofold_in_flight", "Requests being answered", sum(row[IN_FLIGHT] for row in rows))
         yield GaugeMetricFamily("twofold_workers", "Worker processes", sum(float(row[STATE] != FREE) for row in rows))

@@ -13,6 +13,7 @@ import orjson
 
 from ..errors import Overloaded, RequestError
 from .access import access_line
+from .bad_rows import Tally
 from .board import BUSY_SINCE, IN_FLIGHT, Board
 from .conversation import PATH as TALK
 from .gateway.connection import Exchange
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a worker stands among all."""
+    """Where a worker stands among all, and what it counts beside its requests."""
 
     board: Board
     """Numbers of all workers."""
@@ -46,6 +47,8 @@ class Place:
     """This worker's row."""
     patience: float
     """Seconds that a model may compute before it counts as stuck."""
+    bad_rows: Tally | None = None
+    """Lines of requests that were answered by NaN."""
 
 
 class Front:
@@ -139,14 +142,20 @@ class Front:
                 logging.shutdown()
                 os._exit(1)
         self._row[BUSY_SINCE] = since
+        self._count_bad_rows()
         if self._settings.metrics_seconds and now >= self._next_metrics:
             self._next_metrics = now + self._settings.metrics_seconds
             self._tell_metrics()
 
     def last_words(self) -> None:
         """Tell what has not been told yet; the end of the worker."""
+        self._count_bad_rows()
         if self._settings.metrics_seconds:
             self._tell_metrics()
+
+    def _count_bad_rows(self) -> None:
+        if self._place.bad_rows is not None:
+            self._meter.bad_rows(self._place.bad_rows.drain())
 
     def _tell_metrics(self) -> None:
         line = self._meter.embedded(int(1000 * time.time()), os.getpid())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..contract.artifact import Manifest
 from .chat import ChatRequest
+from .invocation import Invocation
 
 if TYPE_CHECKING:
     from ..models.gpt import GPT
@@ -20,7 +21,7 @@ class GptGenerator:
         self._module: GPT | None = None
         self._lock = threading.Lock()
 
-    def generate(self, request: ChatRequest) -> "_Text":
+    def generate(self, request: ChatRequest, invocation: Invocation) -> "_Text":  # noqa: ARG002  it says no more
         """Begin to answer.
 
         Raises:
@@ -63,7 +64,8 @@ class _Text:
     def __init__(
         self, prompt_tokens: int, tokens: Iterator[int], decode: Callable[[Iterator[int]], Iterator[str]]
     ) -> None:
-        self.prompt_tokens, self.completion_tokens = prompt_tokens, 0
+        self.prompt_tokens: int | None = prompt_tokens
+        self.completion_tokens: int | None = 0
         self._text = decode(self._counted(tokens))
 
     def __iter__(self) -> Iterator[str]:
@@ -71,6 +73,6 @@ class _Text:
         return self._text
 
     def _counted(self, tokens: Iterator[int]) -> Iterator[int]:
-        for token in tokens:
-            self.completion_tokens += 1
+        for made, token in enumerate(tokens, start=1):
+            self.completion_tokens = made
             yield token

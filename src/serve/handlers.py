@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ..contract.endpoint import Endpoint
 from ..contract.machine import gpu_here, threads_here
 from ..errors import FormatError, ModelError, NotAcceptable, TwofoldError, UnsupportedMediaType
 from ..formats.table import media_type
+from .chat import ChatRequest, ChatService
 from .combiner import Combiner
 from .context import Context
 from .defaults import JSON_LINES, Defaults, as_bytes
@@ -112,6 +115,32 @@ class HandlerService:
             if refused is None:
                 raise
             return refusal(refused.status, str(refused))
+
+    @property
+    def chat(self) -> ChatService | None:
+        """What answers conversations by the user's `chat_fn`; None without one."""
+        if self._functions.chat_fn is None:
+            return None
+        return ChatService(self, self._functions.file, self._turn)
+
+    def generate(self, request: ChatRequest, invocation: Invocation) -> "_Said":
+        """Let the user's `chat_fn` begin to answer.
+
+        Raises:
+            Refused: an error of the toolkit's.
+            Exception: whatever else the function raises.
+        """
+        function = self._functions.chat_fn
+        if function is None:
+            raise ModelError(f"{self._functions.file} defines no chat_fn.")
+        self._ensure_loaded()
+        context = Context(self._folder, invocation)
+        context.chat_request = orjson.loads(invocation.body)
+        messages = [{"role": message.role, "content": message.text} for message in request.messages]
+        try:
+            return _Said(call(function, (messages, self._model), context), invocation, self._functions.file)
+        except Exception as error:
+            raise _refused(error, invocation) or error from error
 
     @property
     def bidirectional(self) -> bool:
@@ -238,6 +267,32 @@ class Refused(TwofoldError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class _Said:
+    """Text that a user's function returns or yields; its tokens are nobody's to count."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def __init__(self, said: Any, invocation: Invocation, file: str) -> None:  # noqa: ANN401 - the user's
+        self._said: Iterator[Any] = said if isinstance(said, Iterator) else iter((said,))
+        self._invocation, self._file = invocation, file
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the pieces."""
+        try:
+            for piece in self._said:
+                yield self._text(piece)
+        except Exception as error:
+            raise _refused(error, self._invocation) or error from error
+
+    def _text(self, piece: Any) -> str:  # noqa: ANN401 - the same
+        if not isinstance(piece, str):
+            raise ModelError(
+                f"chat_fn of {self._file} gives {type(piece).__name__}. Expected text, or a generator of text."
+            )
+        return piece
 
 
 class _Turns:

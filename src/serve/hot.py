@@ -37,10 +37,14 @@ PATH = "/invocations"
 class HotRoute:
     """Answers one request after the other for a model."""
 
-    def __init__(self, model: ServedModel, default: Answer, loop: Loop, runner: Runner) -> None:
+    def __init__(
+        self, model: ServedModel, default: Answer, loop: Loop, runner: Runner, *, quick: frozenset[str] = QUICK
+    ) -> None:
+        """Take a model and what leads to it; of the types, only those in `quick`."""
         self._model = model
         self._default = default
         self._loop = loop
+        self._quick = quick
         self.runner = runner
 
     def takes(self, exchange: Exchange) -> bool:
@@ -52,7 +56,7 @@ class HotRoute:
             and head.path == PATH
             and head.method == "POST"
             and 0 < len(request.body) <= MAX_BODY
-            and media_type(head.content_type) in QUICK
+            and media_type(head.content_type) in self._quick
             and not head.get(_SESSION)
         )
 

@@ -21,6 +21,7 @@ SAMPLES = 100
 _LATENCY = COUNTERS + len(OUTCOMES)
 _LATENCY_SIZE = len(SECONDS) + 2
 _BATCH = _LATENCY + len(STAGES) * _LATENCY_SIZE
+_BAD_ROWS = _BATCH + len(ROWS) + 2
 _OVERLOADED, _GONE = 503, 499
 
 
@@ -32,6 +33,7 @@ class Meter:
         self._answers = _Reservoir()
         self._batches = _Reservoir()
         self._before = self._outcomes()
+        self._bad_before = row[_BAD_ROWS]
 
     def answered(self, status: int, seconds: tuple[float, ...]) -> None:
         """Count an answer and its seconds in each of the stages; a stage that it did not pass has 0."""
@@ -50,6 +52,10 @@ class Meter:
         self._row[_BATCH + len(ROWS) + 1] += rows
         self._batches.add((float(rows),))
 
+    def bad_rows(self, number: int) -> None:
+        """Count rows that were answered by NaN."""
+        self._row[_BAD_ROWS] += number
+
     def embedded(self, milliseconds: int, worker: int) -> dict[str, Any] | None:
         """Write what happened since the last call as an embedded-metric object; None where nothing did."""
         outcomes = self._outcomes()
@@ -65,6 +71,9 @@ class Meter:
             passed = [round(1000 * sample[stage], 3) for sample in samples if sample[stage] or stage == 0]
             if passed:
                 values[name] = ("Milliseconds", passed)
+        bad_rows, self._bad_before = self._row[_BAD_ROWS] - self._bad_before, self._row[_BAD_ROWS]
+        if bad_rows:
+            values["BadRows"] = ("Count", int(bad_rows))
         batches = [sample[0] for sample in self._batches.drain()]
         if batches:
             values["BatchRows"] = ("Count", batches)
@@ -112,6 +121,11 @@ def latency_of(row: Row, stage: int) -> tuple[list[float], float]:
 def batches_of(row: Row) -> tuple[list[float], float]:
     """Buckets of a row's batches, not added up, and the sum of their rows."""
     return list(row[_BATCH : _BATCH + len(ROWS) + 1]), row[_BATCH + len(ROWS) + 1]
+
+
+def bad_rows_of(row: Row) -> float:
+    """Rows that were answered by NaN."""
+    return row[_BAD_ROWS]
 
 
 def _outcome(status: int) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .bad_rows import Tally
 from .invocation import Service
 from .pace import Pace, measure
 from .rows_service import RowsService, ServedModel
@@ -46,6 +47,8 @@ class Rows:
     """The model, as the application calls it."""
     pace: Pace
     """How fast it is."""
+    bad_rows: Tally
+    """Lines that were answered by NaN, in this process."""
 
 
 def queue_rows(service: Service, batch_rows: int | None) -> Rows | None:
@@ -62,4 +65,4 @@ def queue_rows(service: Service, batch_rows: int | None) -> Rows | None:
     )
     queued = QueuedModel(model)
     service.model = queued
-    return Rows(model=queued, pace=pace)
+    return Rows(model=queued, pace=pace, bad_rows=service.bad_rows)

@@ -29,6 +29,7 @@ ARGUMENTS = {
     "batch_predict_fn": 2,
     "output_fn": 2,
     "bidirectional_fn": 2,
+    "chat_fn": 2,
 }
 """Each function that a user may define, and its arguments without the context."""
 
@@ -47,6 +48,7 @@ class UserFunctions:
     batch_predict_fn: Function | None
     output_fn: Function | None
     bidirectional_fn: Function | None
+    chat_fn: Function | None
 
 
 def program_path(folder: Path, program: str | None) -> Path | None:

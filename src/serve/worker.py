@@ -14,6 +14,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from ..contract.endpoint import Endpoint
 from ..contract.paths import scratch
+from .bad_rows import LINES
 from .batcher import Batcher, QueueLimits
 from .board import Board
 from .codecs import default_answer
@@ -23,7 +24,7 @@ from .gateway.loop import Loop
 from .gateway.seats import Passage, Seats
 from .gateway.websocket import Talk, WebSockets
 from .gateway.wsgi import Threads
-from .hot import HotRoute
+from .hot import QUICK, HotRoute
 from .queued import Rows
 from .runner import Runner
 from .settings import ServerSettings
@@ -97,7 +98,8 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         )
         loop = Loop([listener.sock for listener in self.sockets], limits, seats)
         threads = Threads(self.wsgi, loop, threads=_THREADS, waiting=_WAITING, port=endpoint.port)
-        place = Place(board=shared.board, seat=self.seat, patience=float(endpoint.timeout))
+        bad_rows = shared.rows.bad_rows if shared.rows else None
+        place = Place(board=shared.board, seat=self.seat, patience=float(endpoint.timeout), bad_rows=bad_rows)
         sockets = WebSockets(loop, limits, shared.talk) if shared.talk else None
         front = Front(loop, threads, _hot_route(shared, loop), sockets=sockets, place=place, settings=shared.settings)
         loop.run(front, self)
@@ -127,7 +129,9 @@ def _hot_route(shared: Shared, loop: Loop) -> HotRoute | None:
     limits = QueueLimits(requests=settings.queue_requests, size=settings.queue_bytes, seconds=seconds)
     runner = Runner(Batcher(rows.model.direct, rows.pace, limits), loop, inline=rows.pace.inline)
     rows.model.attach(runner)
-    return HotRoute(rows.model, default_answer(shared.endpoint.default_accept), loop, runner)
+    # A line that is left out makes an answer that only the application knows to write.
+    quick = QUICK - LINES.keys() if shared.endpoint.bad_rows == "nan" else QUICK
+    return HotRoute(rows.model, default_answer(shared.endpoint.default_accept), loop, runner, quick=quick)
 
 
 def before_fork(arbiter: Arbiter, worker: Worker) -> None:

@@ -10,7 +10,7 @@ from twofold.serve.invocation import Invocation
 class Parrot:
     """Says what it was asked, letter by letter."""
 
-    def generate(self, request):
+    def generate(self, request, invocation):
         return Said(request)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sagemaker_inference.transformer import Transformer
 from twofold.contract.endpoint import Endpoint
-from twofold.errors import FormatError, ModelError, NotAcceptable, UnsupportedMediaType
+from twofold.errors import FormatError, ModelError, NotAcceptable, TwofoldError, UnsupportedMediaType
 from twofold.serve.engine import EngineSettings
 from twofold.serve.handlers import HandlerService
 from twofold.serve.invocation import Invocation
@@ -315,3 +315,60 @@ def test_a_generator_is_an_answer_in_parts(serve):
     code += "def output_fn(prediction, accept):\n    return (f'<{part}>' for part in prediction), 'text/html'\n"
     reply = ask(serve(code, folder="other"))
     assert (reply.content_type, list(reply.body)) == ("text/html", [b"<{'n': 1}>", b"<{'n': 2}>"])
+
+
+CHAT = """
+from sagemaker_inference.errors import BaseInferenceToolkitError
+def model_fn(model_dir):
+    return "model"
+def chat_fn(messages, model, context):
+    last = messages[-1]["content"]
+    if last == "refuse":
+        raise BaseInferenceToolkitError(422, "not that", "Unprocessable")
+    if last == "refuse later":
+        return later()
+    if last == "fail":
+        raise ValueError("secret")
+    if last == "number":
+        return 3
+    who = context.get_request_header(0, "x-who")
+    return f"{model} heard {last} of {len(messages)} from {who} at {context.chat_request['temperature']}"
+def later():
+    raise BaseInferenceToolkitError(422, "not that", "Unprocessable")
+    yield "never"
+"""
+
+
+def talk(service, text, **fields):
+    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": [{"type": "text", "text": text}]}]
+    body = json.dumps({"messages": messages, "temperature": 0.5, **fields}).encode()
+    return service.chat.answer(Invocation(body, "application/json", headers={"X-Who": "me"}))
+
+
+def test_a_conversation_goes_to_chat_fn(serve):
+    answer = json.loads(talk(serve(CHAT), "hello", model="mine").body)
+    assert answer["choices"][0]["message"]["content"] == "model heard hello of 2 from me at 0.5"
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["model"] == "mine"
+    assert "usage" not in answer, "nobody has counted tokens"
+    events = b"".join(talk(serve(CHAT, folder="b"), "hello", stream=True, stream_options={"include_usage": True}).body)
+    assert b'"content":"model heard hello' in events
+    assert b"usage" not in events
+    assert events.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_chat_fn_refuses_is_told_and_what_fails_is_not(serve, stream):
+    service = serve(CHAT)
+    for text in ("refuse", "refuse later"):
+        with pytest.raises(TwofoldError, match="not that") as error:
+            list(talk(service, text, stream=stream).body)
+        assert error.value.status == 422
+    with pytest.raises(ValueError, match="secret"):
+        talk(service, "fail", stream=stream)
+    with pytest.raises(ModelError, match=r"chat_fn of inference.py gives int. Expected text"):
+        list(talk(service, "number", stream=stream).body)
+
+
+def test_without_chat_fn_there_is_no_chat(serve):
+    assert serve(PARTS).chat is None

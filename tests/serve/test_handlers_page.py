@@ -45,6 +45,7 @@ def test_every_example_is_tried_here():
         "that streams",
         "that talks",
         "that refuses",
+        "that chats",
     }
 
 
@@ -83,6 +84,13 @@ def test_a_stream(example):
     reply = example("that streams")(b"")
     assert reply.content_type == "text/event-stream"
     assert b"".join(reply.body) == b"data: one\n\ndata: two\n\ndata: three\n\n"
+
+
+def test_a_chat(tmp_path):
+    chat = serve("that chats", tmp_path).chat
+    ask = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+    answer = json.loads(chat.answer(Invocation(json.dumps(ask).encode())).body)
+    assert answer["choices"][0]["message"]["content"] == "Hi "
 
 
 def test_a_refusal(example):

@@ -137,3 +137,28 @@ def test_beside_a_gpu_each_worker_loads_by_itself(tmp_path, monkeypatch):
     assert service._model is None
     assert service.answer(Invocation(b"1", "application/json")).body == b"1"
     assert service._model == {"pid": os.getpid()}
+
+
+CHAT = """
+def model_fn(model_dir):
+    return ["one ", "two ", "three"]
+def chat_fn(messages, model):
+    if messages[-1]["content"] == "fail":
+        raise ValueError("secret of the user")
+    yield from model
+"""
+
+
+def test_a_script_that_chats_is_asked_as_openai_is(serving, tmp_path, until):
+    server = serving(script_in(tmp_path, CHAT)).ready()
+    ask = {"messages": [{"role": "user", "content": "count"}]}
+    status, _, body = server.ask("POST", "/v1/chat/completions", json.dumps(ask))
+    assert (status, json.loads(body)["choices"][0]["message"]["content"]) == (200, "one two three")
+    status, headers, body = server.ask("POST", "/v1/chat/completions", json.dumps(ask | {"stream": True}))
+    assert (status, headers["Transfer-Encoding"], body.count(b"data: ")) == (200, "chunked", 6)
+    assert "/v1/chat/completions" in json.loads(server.ask("GET", "/openapi.json")[2])["paths"]
+    ask["messages"][0]["content"] = "fail"
+    status, _, body = server.ask("POST", "/v1/chat/completions", json.dumps(ask))
+    assert (status, b"secret" in body) == (500, False)
+    until(lambda: "secret of the user" in server.log, "the log has the cause")
+    assert server.stop() == 0
