@@ -69,11 +69,12 @@ DOORS = {
     "train/agent.py",
     "train/program.py",
     "train/script_rank.py",
+    "train/starter.py",
 }
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
 PARENT_OF_TRAIN = [
     *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures", "hang", "host_memory", "checkup"),
-    *("script", "script_failure", "script_rank", "script_requirements", "script_source"),
+    *("script", "script_failure", "script_rank", "script_requirements", "script_source", "starter", "culprit"),
 ]
 # Code whose behaviour shows only in a running job or server.
 TESTED_THROUGH = {
@@ -141,7 +142,8 @@ TESTED_THROUGH = {
     "train/ledger_file.py": "train/test_ledger.py",
     "train/ledger_proof.py": "train/test_ledger.py",
     "train/piped.py": "train/test_modes.py",
-    "train/agent.py": "train/test_job.py",
+    "train/agent.py": "train/test_script_mode.py",
+    "train/culprit.py": "train/test_agent.py",
     "train/exits.py": "train/test_agent.py",
     "train/interrupt.py": "train/test_job.py",
     "train/loop.py": "train/test_job.py",

@@ -1,14 +1,12 @@
-"""torchrun for the ranks of one host, with a report in place of its traceback.
+"""torchrun for the processes of a script of the user's own on one host, with a report in place of its traceback.
 
 Runs as `python -m twofold.train.agent TORCHRUN-ARGUMENTS` with `TWOFOLD_SCRATCH` set.
 """
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import ProcessFailure, SignalException
@@ -17,24 +15,13 @@ from torch.distributed.run import main as torchrun
 
 from ..contract.outcome import signal_exit
 from . import reports
+from .culprit import PEER_TIMEOUT_S, SAME_S, End, culprit, speak_for
 from .exits import Exits
-from .launch import PEER_TIMEOUT_S
 from .supervise import children
 
 _NPROC = "--nproc-per-node="
-_SAME_S, _SAME_STAMP_S = 0.02, PEER_TIMEOUT_S / 2
-"""Ends so close together may have been seen in the wrong order, by us and by torchrun."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a rank ended that did not end well."""
-
-    rank: int
-    exitcode: int
-    """As `subprocess` gives it: negative for a signal."""
-    time: float
-    """Second of a clock that all ranks of this host share."""
+_SAME_STAMP_S = PEER_TIMEOUT_S / 2
+"""Ends that torchrun has seen so close together may be in the wrong order."""
 
 
 def main(arguments: list[str], directory: Path) -> int:
@@ -46,15 +33,7 @@ def main(arguments: list[str], directory: Path) -> int:
     try:
         torchrun(arguments)
     except ChildFailedError as error:
-        end = culprit(*ends(error.failures, exits))
-        code, sentence = signal_exit(end.exitcode)
-        if not reports.exists(directory, f"rank {end.rank}"):
-            said = "platform" if end.exitcode < 0 else "user code"
-            wordless = "" if end.exitcode < 0 else " without an error: some code called exit, see the log before that"
-            text = f"{said}: rank {end.rank}: {sentence}{wordless}"
-            source, number = f"agent of rank {end.rank}", max(0, -end.exitcode)
-            reports.write(directory, reports.Report(source, text, code, time=end.time, signal=number))
-        return code
+        return speak_for(culprit(*ends(error.failures, exits)), directory)
     except SignalException as error:
         return signal_exit(-error.sigval)[0]
     return 0
@@ -70,20 +49,7 @@ def ends(failures: Mapping[int, ProcessFailure], exits: Exits) -> tuple[list[End
     if None in times.values():
         # A rank that was gone before it was found: torchrun's own stamps are whole seconds.
         return [End(rank, one.exitcode, float(one.timestamp)) for rank, one in failures.items()], _SAME_STAMP_S
-    return [End(rank, one.exitcode, times[rank] or 0.0) for rank, one in failures.items()], _SAME_S
-
-
-def culprit(ended: list[End], within: float) -> End:
-    """Return the rank that failed first; the order of ends `within` so many seconds may be wrong.
-
-    Of those, one that was killed by a signal goes before one that ended by itself, since a peer follows in that very
-    instant. SIGTERM is how torchrun ends the peers of a dead rank, and SIGKILL once `PEER_TIMEOUT_S` has passed: the
-    first says nothing of the cause while another rank ended in any other way.
-    """
-    causes = [end for end in ended if end.exitcode != -signal.SIGTERM] or ended
-    first = min(end.time for end in causes)
-    same = [end for end in causes if end.time - first < within]
-    return min(same, key=lambda end: (end.exitcode > 0, end.time, end.rank))
+    return [End(rank, one.exitcode, times[rank] or 0.0) for rank, one in failures.items()], SAME_S
 
 
 if __name__ == "__main__":

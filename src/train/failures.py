@@ -58,7 +58,7 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory) ->
         return STOPPED_EARLY
     if report is None:
         code, sentence = outcome.signal_exit(ending.returncode)
-        text = f"internal: the ranks left no report, see the log: torchrun {sentence}"
+        text = f"internal: the ranks left no report, see the log: their parent {sentence}"
         report = _explained(Report("", text, code), memory)
     reports.release(directory)
     log.error("%s%s", f"{report.source}: " if report.source else "", report.message)

@@ -13,8 +13,10 @@ from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
 from ..errors import NetworkError
 from .config import TrainingConfig
+from .culprit import PEER_TIMEOUT_S
 from .degrees import choose_degrees
 from .reports import SCRATCH_VARIABLE
+from .starter import ANY_PORT
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,6 @@ RESOLVE_TIMEOUT_S = 900.0
 """Longest wait for the names of the other hosts, as in sagemaker-training."""
 STOP_TIMEOUT_S = 110
 """Longest wait for ranks to save and leave after SIGTERM; the platform kills at 120 s."""
-PEER_TIMEOUT_S = 10
-"""Longest wait for the other ranks of a host once one has failed: what they do is lost in any case."""
 _PROCESSES_OF_TOOLKIT = "sagemaker_mpi_num_of_processes_per_host"
 
 
@@ -49,41 +49,60 @@ def processes_per_host(job: TrainingJob, asked: int, gpus: int) -> int:
 def plan_launch(
     job: TrainingJob, config: TrainingConfig, environ: Mapping[str, str], *, cpus: int, gpus: int, directory: Path
 ) -> Launch:
-    """Describe the torchrun of this host; `directory` is where ranks leave what is gone after the run.
+    """Describe how the ranks of this host are started; `directory` is where they leave what is gone after the run.
 
     Raises:
         ConfigError: the ranks cannot share the work as asked; see `choose_degrees`.
     """
-    processes = processes_per_host(job, config.processes_per_host, gpus)
-    world = processes * job.cluster.size
+    cluster, processes = job.cluster, processes_per_host(job, config.processes_per_host, gpus)
+    world = processes * cluster.size
     choose_degrees(config, world, processes)
-    command = ["-m", "twofold.train.program"]
-    return torchrun(job.cluster, command, environ, processes=processes, cpus=cpus, directory=directory)
+    variables = {
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": str(cluster.rank),
+        "MASTER_ADDR": cluster.master if cluster.size > 1 else "127.0.0.1",
+        "MASTER_PORT": _port(environ) if cluster.size > 1 else ANY_PORT,
+    }
+    return Launch(
+        argv=[sys.executable, "-P", "-m", "twofold.train.starter", "-m", "twofold.train.program"],
+        environ=_environ(cluster, environ, processes=processes, cpus=cpus, directory=directory) | variables,
+    )
 
 
 def torchrun(
     cluster: Cluster, command: Sequence[str], environ: Mapping[str, str], *, processes: int, cpus: int, directory: Path
 ) -> Launch:
-    """Describe a torchrun of this host that runs a command, a file or `-m MODULE`, as every rank."""
+    """Describe a torchrun of this host that runs a command, a file or `-m MODULE`, as every process of a script."""
     argv = [
         sys.executable,
         "-P",
         "-m",
         "twofold.train.agent",
         f"--nproc-per-node={processes}",
-        *_rendezvous(cluster, environ.get("MASTER_PORT") or str(MASTER_PORT)),
+        *_rendezvous(cluster, _port(environ)),
     ]
     return Launch(
         argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", *command],
-        environ={
-            **fabric(cluster),
-            **environ,
-            "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(max(1, cpus // processes)),
-            # A file called torch.py in the working directory must not be taken for torch.
-            "PYTHONSAFEPATH": "1",
-            SCRATCH_VARIABLE: str(directory),
-        },
+        environ=_environ(cluster, environ, processes=processes, cpus=cpus, directory=directory),
     )
+
+
+def _environ(
+    cluster: Cluster, environ: Mapping[str, str], *, processes: int, cpus: int, directory: Path
+) -> dict[str, str]:
+    return {
+        **fabric(cluster),
+        **environ,
+        "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(max(1, cpus // processes)),
+        # A file called torch.py in the working directory must not be taken for torch.
+        "PYTHONSAFEPATH": "1",
+        SCRATCH_VARIABLE: str(directory),
+    }
+
+
+def _port(environ: Mapping[str, str]) -> str:
+    return environ.get("MASTER_PORT") or str(MASTER_PORT)
 
 
 def _rendezvous(cluster: Cluster, port: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""One rank of a training job, from configuration to artifact. Started by the agent on every process of every host."""
+"""One rank of a training job, from configuration to artifact. Started by `starter` on every process of every host."""
 
 import contextlib
 import logging

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .starter import SOCKET_VARIABLE
+
 _TIMEOUT = timedelta(minutes=30)
 
 
@@ -93,7 +95,7 @@ class Ranks:
 
 @contextlib.contextmanager
 def join(environ: Mapping[str, str]) -> Iterator[Ranks]:
-    """Join the process group that torchrun describes in the environment, and leave it at the end."""
+    """Join the process group that the environment describes as torchrun's does, and leave it at the end."""
     world = int(environ.get("WORLD_SIZE", "1"))
     local_rank = int(environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
@@ -109,7 +111,18 @@ def join(environ: Mapping[str, str]) -> Iterator[Ranks]:
     if world == 1:
         yield ranks
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    bound = environ.get(SOCKET_VARIABLE)
+    # By it all ranks find one another: the first of them has it, or torchrun.
+    store = dist.TCPStore(  # type: ignore[attr-defined] # public, and documented
+        environ["MASTER_ADDR"],
+        int(environ["MASTER_PORT"]),
+        world,
+        is_master=ranks.is_first and environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True",
+        timeout=_TIMEOUT,
+        master_listen_fd=int(bound) if bound else None,
+    )
+    dist.init_process_group(backend, timeout=_TIMEOUT, store=store, rank=ranks.rank, world_size=world)
     try:
         yield ranks
     finally:

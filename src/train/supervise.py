@@ -42,10 +42,10 @@ def supervise(
     has_ranks: bool = True,
     hung: Callable[[], bool] = lambda: False,
 ) -> Ending:
-    """Run a torchrun agent to its end; SIGTERM and SIGINT go straight to its ranks, or to a child that has none.
+    """Run what starts ranks to its end; SIGTERM and SIGINT go straight to its ranks, or to a child that has none.
 
-    Ranks that are told to stop save and leave with exit code 0, so the agent above them ends as in a good run. What is
-    still there `stop_timeout_s` after the signal is killed, and so is every process that the agent leaves behind. So is
+    Ranks that are told to stop save and leave with exit code 0, so what is above them ends as in a good run. What is
+    still there `stop_timeout_s` after the signal is killed, and so is every process that it leaves behind. So is
     everything once `hung`, asked about once a second, says so.
     """
     _adopt_orphans()
@@ -107,7 +107,7 @@ def _stop(ranks: list[int], child: int, number: signal.Signals) -> None:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of ranks whose agent dies, as PID 1 is anyway: outside a container they would run on."""
+    """Become the parent of ranks whose own parent dies, as PID 1 is anyway: outside a container they would run on."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from twofold.train.agent import End, culprit, ends
+from twofold.train.agent import ends
+from twofold.train.culprit import End, culprit
 from twofold.train.exits import Exits
 from twofold.train.supervise import children
 

@@ -173,7 +173,7 @@ def test_an_agent_killed_for_memory(make_tree, tmp_path):
 def test_nobody_left_a_report(make_tree, tmp_path):
     code, found = settled(make_tree({}), tmp_path, returncode=9)
     assert code == 9
-    assert found.startswith("internal: the ranks left no report, see the log: torchrun ended with exit code 9")
+    assert found.startswith("internal: the ranks left no report, see the log: their parent ended with exit code 9")
 
 
 def test_told_to_stop_before_the_first_step_is_no_failure(make_tree, tmp_path):

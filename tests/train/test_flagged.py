@@ -49,16 +49,15 @@ def test_memory_that_two_samples_do_not_fit_into_ends_the_run_with_advice():
 
 
 @pytest.mark.procs
-def test_all_ranks_leave_after_the_step_in_which_one_was_told_to_stop(make_tree, prose, train_together):
+@pytest.mark.parametrize(
+    "way", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow), pytest.param("tp", marks=pytest.mark.slow)]
+)
+def test_all_ranks_leave_after_the_step_in_which_one_was_told_to_stop(way, make_tree, prose, train_together):
     """With DDP that costs no collective, once a size of micro-batch has proven to fit."""
-    ways = {way: make_tree(prose, **RUN, parallel=way) for way in ("ddp", "fsdp", "tp")}
-    train_together(2, "train_interrupted.py", 1, LAST, *(tree.base for tree in ways.values()))
-    collectives = {
-        way: [json.loads((tree.base / f"rank-{rank}.json").read_text()) for rank in range(2)]
-        for way, tree in ways.items()
-    }
-    for first, second in collectives.values():
-        assert len(first) == len(second) == LAST
-    for ofrank in collectives["ddp"]:
+    tree = make_tree(prose, **RUN, parallel=way)
+    train_together(2, "train_interrupted.py", 1, LAST, tree.base)
+    for rank in range(2):
+        collectives = json.loads((tree.base / f"rank-{rank}.json").read_text())
+        assert len(collectives) == LAST
         # The last step is followed by the sums of the epoch.
-        assert ofrank[PROVING:-1] == [0] * (LAST - PROVING - 1)
+        assert way != "ddp" or collectives[PROVING:-1] == [0] * (LAST - PROVING - 1)

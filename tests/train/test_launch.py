@@ -39,16 +39,20 @@ def test_processes_are_as_asked_for_else_one_a_gpu(asked, of_toolkit, gpus, expe
 
 def test_one_host_meets_on_loopback_at_any_free_port():
     found = launch(processes_per_host=2)
-    assert found.argv[:4] == [sys.executable, "-P", "-m", "twofold.train.agent"]
-    assert {"--nproc-per-node=2", "--standalone", "--local-addr=localhost"} < set(found.argv)
-    assert found.argv[-2:] == ["-m", "twofold.train.program"]
+    assert found.argv == [sys.executable, "-P", "-m", "twofold.train.starter", "-m", "twofold.train.program"]
+    assert {name: found.environ[name] for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")} == {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+    }
+    assert (found.environ["MASTER_ADDR"], found.environ["MASTER_PORT"]) == ("127.0.0.1", "0")
     assert found.environ["GLOO_SOCKET_IFNAME"] == "lo"
 
 
 def test_several_hosts_meet_at_the_first_by_name():
     found = launch(TWO)
-    assert {"--nnodes=2", "--node-rank=1", "--master-addr=a-host", "--master-port=7777"} < set(found.argv)
-    assert "--standalone" not in found.argv
+    assert (found.environ["MASTER_ADDR"], found.environ["MASTER_PORT"]) == ("a-host", "7777")
+    assert (found.environ["GROUP_RANK"], found.environ["WORLD_SIZE"]) == ("1", "2")
     assert found.environ["GLOO_SOCKET_IFNAME"] == found.environ["NCCL_SOCKET_IFNAME"] == "eth7"
 
 
