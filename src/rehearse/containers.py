@@ -11,7 +11,7 @@ from docker.client import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from ..contract.endpoint import DEFAULT_PORT
-from ..contract.paths import DEFAULT_BASE_DIR, Paths
+from ..contract.paths import DEFAULT_BASE_DIR
 from ..errors import ConfigError, PlatformError
 from .backend import BIND_TO_PORT, Spec
 
@@ -192,9 +192,10 @@ class ContainerInstance:
 
 
 def _mounts(spec: Spec) -> dict[str, dict[str, str]]:
-    """The tree of a job, or the model of a container that serves, which it must not write."""
+    """The tree of a job, or the models of a container that serves, which it must not write."""
     if spec.serves and spec.place == str(DEFAULT_BASE_DIR):
-        return {str(Paths(spec.base).model): {"bind": str(Paths().model), "mode": "ro"}}
+        folders = {spec.base / name: DEFAULT_BASE_DIR / name for name in ("model", "models")}
+        return {str(mine): {"bind": str(its), "mode": "ro"} for mine, its in folders.items() if mine.is_dir()}
     return {str(spec.base): {"bind": spec.place, "mode": "rw"}}
 
 

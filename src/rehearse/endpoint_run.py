@@ -55,6 +55,7 @@ class EndpointRun:
         self._fleets: dict[str, Fleet] = {}
         self._weights: dict[str, float] = {}
         self._new: Arriving | None = None
+        self._shadow: str | None = None
         self._metrics: list[Document] = []
         self.asked: Counter[str] = Counter()
         """Invocations of each variant so far."""
@@ -66,6 +67,8 @@ class EndpointRun:
         """The endpoint config in force."""
         self.pool: ThreadPoolExecutor | None = None
         """Threads of asynchronous invocations."""
+        self.listening = ThreadPoolExecutor(DEFAULT_PARALLEL, thread_name_prefix=f"shadow {name}")
+        """Threads of requests to the shadow variant, whose answers nobody waits for."""
         self.thread = threading.Thread(target=self._run, name=f"endpoint {name}", daemon=True)
 
     def tell(self, cause: Cause) -> bool:
@@ -90,17 +93,26 @@ class EndpointRun:
         """
         with self._switching:
             fleets, weights = self._fleets, self._weights
-            if self._new is not None and (self._rng.random() < self._new.share or target not in (None, *fleets)):
+            if self._new is not None and (self._rng.random() < self._new.share or target not in (None, *weights)):
                 fleets, weights = self._new.fleets, self._new.weights
-            if target is not None and target not in fleets:
-                raise ApiError(f"Variant {target!r} is none of {', '.join(fleets)}.", code="ValidationError")
-            names = [name for name in fleets if weights[name] > 0]
+            if target is not None and target not in weights:
+                raise ApiError(f"Variant {target!r} is none of {', '.join(weights)}.", code="ValidationError")
+            names = [name for name, weight in weights.items() if weight > 0]
             if target is None and not names:
                 raise ApiError(
                     f"Endpoint {self._name} has no variant in service.", code="ServiceUnavailable", status=503
                 )
             name = target or self._rng.choices(names, [weights[name] for name in names])[0]
             return name, fleets[name]
+
+    def shadow(self) -> tuple[str, Fleet] | None:
+        """The variant that gets a copy of this request, if there is one and it is its turn."""
+        with self._switching:
+            if self._shadow is None or self._shadow not in self._fleets:
+                return None
+            fleet = self._fleets[self._shadow]
+            taken = self._rng.random() * sum(self._weights.values()) < _weight(fleet.variant)
+            return (self._shadow, fleet) if taken else None
 
     def count(self, variant: str, values: Mapping[str, tuple[float, str]]) -> None:
         """Take note of metrics: name, then value and unit."""
@@ -132,6 +144,7 @@ class EndpointRun:
         finally:
             with self._switching:
                 fleets, self._fleets = self._fleets, {}
+            self.listening.shutdown(cancel_futures=True)
             if self.pool is not None:
                 self.pool.shutdown(cancel_futures=True)
             _close(fleets.values())
@@ -152,7 +165,7 @@ class EndpointRun:
         old, first = self._fleets, not self._fleets
         fleets: dict[str, Fleet] = {}
         try:
-            for variant in config["ProductionVariants"]:
+            for variant in _variants(config):
                 folder = self._context.folder / "endpoints" / f"{self._name}-{uuid.uuid4().hex[:8]}"
                 fleets[variant["VariantName"]] = fleet = Fleet(self._context, self._name, variant, folder)
                 fleet.resize(1 if fleet.serverless else variant["InitialInstanceCount"])
@@ -172,6 +185,8 @@ class EndpointRun:
             return
         with self._switching:
             self._fleets, self._weights, self._new = fleets, _weights(config), None
+            shadows = config.get("ShadowProductionVariants", [])
+            self._shadow = shadows[0]["VariantName"] if shadows else None
         self.capture.flush()
         self.config, self.capture = config, Capture(self._context, self._name, config.get("DataCaptureConfig"))
         self._set_pool(config)
@@ -239,7 +254,7 @@ class EndpointRun:
         now = time.time()
         variants = []
         for name, fleet in self._fleets.items():
-            weight = self._weights[name]
+            weight = self._weights.get(name, _weight(fleet.variant))
             shown: Document = {
                 "VariantName": name,
                 "DeployedImages": [{"SpecifiedImage": fleet.image, "ResolutionTime": now}],
@@ -251,12 +266,28 @@ class EndpointRun:
             else:
                 shown["CurrentInstanceCount"] = shown["DesiredInstanceCount"] = fleet.count
             variants.append(shown)
-        self._context.store.update(KIND, self._name, ProductionVariants=variants, **fields)
+        shadows = [shown for shown in variants if shown["VariantName"] == self._shadow]
+        self._context.store.update(
+            KIND,
+            self._name,
+            ProductionVariants=[shown for shown in variants if shown not in shadows],
+            ShadowProductionVariants=shadows or None,
+            **fields,
+        )
+
+
+def _variants(config: Document) -> list[Document]:
+    """Those that answer, then the one that only listens."""
+    return [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
 
 
 def _weights(config: Document) -> dict[str, float]:
-    variants = config["ProductionVariants"]
-    return {variant["VariantName"]: variant.get("InitialVariantWeight", 1.0) for variant in variants}
+    """Weights of those that answer."""
+    return {variant["VariantName"]: _weight(variant) for variant in config["ProductionVariants"]}
+
+
+def _weight(variant: Document) -> float:
+    return float(variant.get("InitialVariantWeight", 1.0))
 
 
 def _close(fleets: Iterable[Fleet]) -> None:

@@ -9,11 +9,13 @@ from .rollout import find_alarms, read_rollout
 from .store import Document
 
 MAX_SERVERLESS_MB = 6144
+PAIR = 2
+"""A production variant and its shadow."""
 
 
 def create_model(context: Context, request: Document) -> Document:
-    """CreateModel: a package that it names is looked up now, its data when it is deployed."""
-    model_files.container(context, request)
+    """CreateModel: packages that it names are looked up now, its data when it is deployed."""
+    model_files.containers(context, request)
     model = {"EnableNetworkIsolation": False, **request}
     model["ModelArn"] = arn("model", request["ModelName"], context.region)
     context.store.create("Model", model)
@@ -22,7 +24,10 @@ def create_model(context: Context, request: Document) -> Document:
 
 def create_config(context: Context, request: Document) -> Document:
     """CreateEndpointConfig: its models exist, its names differ, serverless stands alone."""
-    variants = request["ProductionVariants"]
+    shadows = request.get("ShadowProductionVariants", [])
+    if shadows and len(request["ProductionVariants"]) + len(shadows) != PAIR:
+        raise _invalid("A shadow variant stands beside exactly one production variant.")
+    variants = [*request["ProductionVariants"], *shadows]
     if len({variant["VariantName"] for variant in variants}) < len(variants):
         raise _invalid("Two variants have the same name.")
     for variant in variants:
@@ -30,7 +35,7 @@ def create_config(context: Context, request: Document) -> Document:
             raise _invalid(f"Variant {variant['VariantName']!r} names no model.")
         context.store.get("Model", variant["ModelName"])
         if variant.get("ServerlessConfig"):
-            _check_serverless(request, variant)
+            _check_serverless(context, request, variant)
         elif not {"InstanceType", "InitialInstanceCount"} <= variant.keys():
             raise _invalid(f"Variant {variant['VariantName']!r} has no InstanceType with InitialInstanceCount.")
         else:
@@ -168,8 +173,12 @@ def _steady(context: Context, name: str) -> EndpointRun:
     return run
 
 
-def _check_serverless(request: Document, variant: Document) -> None:
-    wrong = [key for key in ("DataCaptureConfig", "AsyncInferenceConfig") if request.get(key)]
+def _check_serverless(context: Context, request: Document, variant: Document) -> None:
+    alone = ("DataCaptureConfig", "AsyncInferenceConfig", "ShadowProductionVariants")
+    wrong = [key for key in alone if request.get(key)]
+    found = model_files.containers(context, context.store.get("Model", variant["ModelName"]))
+    if len(found) > 1 or model_files.multi_model(found[0]):
+        raise _invalid("A serverless variant has a model of one container, which is no multi-model one.")
     if wrong or len(request["ProductionVariants"]) > 1:
         raise _invalid(f"A serverless variant stands alone, without {' and '.join(wrong) or 'other variants'}.")
     memory = variant["ServerlessConfig"]["MemorySizeInMB"]

@@ -12,6 +12,8 @@ from . import model_files
 from .backend import Spec
 from .context import Context
 from .logs import Stream
+from .models import Models
+from .replica import Replica
 from .serving import Server
 from .store import Document
 
@@ -29,19 +31,19 @@ class Fleet:
         self.serverless: Document | None = variant.get("ServerlessConfig")
         self._context, self._endpoint, self._folder = context, endpoint, folder
         model = context.store.get("Model", variant["ModelName"])
-        self._container = model_files.container(context, model)
+        self._containers, self._direct = model_files.containers(context, model), model_files.direct(model)
         self._isolated = bool(model.get("EnableNetworkIsolation"))
         self._lock = threading.Lock()
-        self._servers: list[Server] = []
+        self._servers: list[Replica] = []
         self._streams: list[Stream] = []
         self._number = 0
-        model_files.lay(context, self._container, folder)
+        self._bases = model_files.lay(context, self._containers, folder)
         self._group = context.backend.group(f"endpoint-{folder.name}", 1, isolated=self._isolated)
 
     @property
     def image(self) -> str:
-        """Image that the model names."""
-        return str(self._container["Image"])
+        """Image that the model names, the first of several."""
+        return str(self._containers[0]["Image"])
 
     @property
     def count(self) -> int:
@@ -78,7 +80,7 @@ class Fleet:
             _leave(going)
 
     @contextlib.contextmanager
-    def server(self) -> Iterator[Server]:
+    def server(self) -> Iterator[Replica]:
         """The healthy instance with the fewest requests under way, in turn, while it answers one more.
 
         Raises:
@@ -103,11 +105,11 @@ class Fleet:
         self.flush()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _all(self) -> list[Server]:
+    def _all(self) -> list[Replica]:
         with self._lock:
             return list(self._servers)
 
-    def _least_busy(self) -> Server:
+    def _least_busy(self) -> Replica:
         with self._lock:
             healthy = [server for server in self._servers if server.healthy]
             if not healthy:
@@ -120,7 +122,7 @@ class Fleet:
             chosen.outstanding += 1
             return chosen
 
-    def _free(self) -> Server:
+    def _free(self) -> Replica:
         """A serverless container answers one request at a time; a new one is started for the next."""
         with self._lock:
             free = [server for server in self._servers if not server.outstanding and server.failure is None]
@@ -136,35 +138,56 @@ class Fleet:
             time.sleep(0.02)
         return chosen
 
-    def _start(self) -> Server:
+    def _start(self) -> Replica:
         self._number += 1
-        stream = Stream(self._context.clients, f"/aws/sagemaker/Endpoints/{self._endpoint}", self.stream)
-        stream.line(self._context.backend.stands_in and f"{self._context.backend.stands_in} {self.image}")
-        self._streams.append(stream)
         settings = self._context.settings
         startup = SERVERLESS_STARTUP_S if self.serverless else settings.startup_s
-        return Server(
-            self._group,
-            Spec(
-                name=f"{self._folder.name}-{self._number}",
-                image=self.image,
-                base=self._folder,
-                arguments=["serve"],
-                environ={
-                    **self._context.environ(isolated=self._isolated),
-                    **self._container.get("Environment", {}),
-                },
-                on_line=stream.line,
-                serves=True,
-                memory_mb=self.serverless["MemorySizeInMB"] if self.serverless else None,
-            ),
-            startup_s=self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds", startup),
-            health_s=settings.health_s,
-            grace_s=settings.serving_grace_s,
+        servers = [
+            Server(
+                self._group,
+                self._spec(number),
+                startup_s=self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds", startup),
+                health_s=settings.health_s,
+                grace_s=settings.serving_grace_s,
+            )
+            for number in range(len(self._containers))
+        ]
+        first, models = self._containers[0], None
+        if model_files.multi_model(first):
+            cached = first.get("MultiModelConfig", {}).get("ModelCacheSetting") != "Disabled"
+            models = Models(self._context, servers[0], first["ModelDataUrl"], cached=cached)
+        names = [mine["ContainerHostname"] for mine in self._containers] if self._direct else ()
+        return Replica(servers, direct=names, models=models)
+
+    def _spec(self, number: int) -> Spec:
+        """What one of its containers runs."""
+        mine = self._containers[number]
+        several = len(self._containers) > 1
+        host = mine.get("ContainerHostname") or f"container-{number + 1}"
+        stream = Stream(
+            self._context.clients,
+            f"/aws/sagemaker/Endpoints/{self._endpoint}",
+            f"{self.stream}/{host}" if several else self.stream,
+        )
+        stream.line(self._context.backend.stands_in and f"{self._context.backend.stands_in} {mine['Image']}")
+        self._streams.append(stream)
+        return Spec(
+            name=f"{self._folder.name}-{self._number}" + (f"-{number + 1}" if several else ""),
+            image=mine["Image"],
+            base=self._bases[number],
+            arguments=["serve"],
+            environ={
+                **self._context.environ(isolated=self._isolated),
+                **({"SAGEMAKER_MULTI_MODEL": "true"} if model_files.multi_model(mine) else {}),
+                **mine.get("Environment", {}),
+            },
+            on_line=stream.line,
+            serves=True,
+            memory_mb=self.serverless["MemorySizeInMB"] if self.serverless else None,
         )
 
 
-def _leave(servers: list[Server]) -> None:
+def _leave(servers: list[Replica]) -> None:
     deadline = time.monotonic() + DRAIN_S
     while any(server.outstanding for server in servers) and time.monotonic() < deadline:
         time.sleep(0.02)

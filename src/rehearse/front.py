@@ -35,10 +35,13 @@ OF_MOTO = {
 """Services that moto answers, by the name in a request's signature."""
 RUNTIME = {
     "InvokeEndpoint": (
-        "weights, TargetVariant, 60 s, 25 MB (4 MB serverless), headers, ModelError, metrics, data capture",
-        "no TargetModel, TargetContainerHostname, inference components, explanations; sessions are not sticky",
+        "variants, TargetModel, TargetContainerHostname, shadows, 60 s, 25 MB (4 serverless), ModelError, metrics, capture",
+        "no inference components, explanations; sessions are not sticky",
     ),
-    "InvokeEndpointWithResponseStream": ("event-stream framing, parts as they come, 8 minutes", "not captured"),
+    "InvokeEndpointWithResponseStream": (
+        "event-stream framing, parts as they come, 8 minutes",
+        "not captured, no copy to the shadow variant; of one container and model",
+    ),
     "InvokeEndpointAsync": (
         "S3 or inline input, result and failure objects, SNS notices, time-out, time to live, concurrency",
         "no S3OutputPathExtension or Filename; no backlog metrics; what waits is lost when the rehearsal ends",

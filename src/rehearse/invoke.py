@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from .endpoint_run import KIND, EndpointRun
 from .fleet import Fleet
 from .serving import Answer
 
+log = logging.getLogger(__name__)
+
 REALTIME_TIMEOUT_S = 60.0
 STREAM_TIMEOUT_S = 480.0
 REALTIME_BYTES = 25 << 20
@@ -26,9 +29,8 @@ PIECE = 1 << 16
 
 PATH = re.compile(r"/endpoints/([^/]+)/(invocations|invocations-response-stream|async-invocations)")
 _ROUTING = "X-Amzn-Sagemaker-Target-Variant"
+_MODEL, _CONTAINER = "X-Amzn-SageMaker-Target-Model", "X-Amzn-SageMaker-Target-Container-Hostname"
 _REFUSED = (
-    "Target-Model",
-    "Target-Container-Hostname",
     "Enable-Explanations",
     "Inference-Component",
     "Prefix-Aware-Id",
@@ -46,6 +48,10 @@ class Call(NamedTuple):
     body: bytes
     headers: dict[str, str]
     """What the container sees."""
+    model: str | None
+    """Model of a multi-model endpoint that is asked."""
+    container: str | None
+    """Container that is asked, where requests choose one."""
 
 
 def answer(context: Context, request: Request) -> Response:
@@ -82,39 +88,58 @@ def _prepare(context: Context, name: str, request: Request) -> Call:
     headers = {
         key: value
         for key, value in request.headers.items()
-        if key.lower().startswith("x-amzn-sagemaker-") and key != _ROUTING
+        if key.lower().startswith("x-amzn-sagemaker-") and key not in (_ROUTING, _CONTAINER.title())
     }
     accept = request.headers.get("X-Amzn-SageMaker-Accept") or request.headers.get("Accept")
     named = {"Content-Type": request.headers.get("Content-Type"), "Accept": accept}
     headers |= {key: value for key, value in named.items() if value}
-    return Call(run, name, variant, fleet, body, headers)
+    model, container = request.headers.get(_MODEL), request.headers.get(_CONTAINER)
+    return Call(run, name, variant, fleet, body, headers, model, container)
 
 
 def _invoke(context: Context, call: Call) -> Response:
+    if (shadow := call.run.shadow()) is not None:
+        call.run.listening.submit(_listen, call._replace(variant=shadow[0], fleet=shadow[1]))
+    found = _ask(call)
+    if not 200 <= found.status < 300:
+        return _model_error(context, call, found)
+    kind = found.headers.get("content-type", "")
+    return Response(found.body, headers=_answer_headers(call, found.headers) | {"Content-Type": kind})
+
+
+def _listen(call: Call) -> None:
+    """Ask the shadow variant; its answer is counted and captured, and nobody gets it."""
+    try:
+        _ask(call)
+    except ApiError as error:
+        log.info("shadow variant %s of endpoint %s: %s", call.variant, call.name, error)
+
+
+def _ask(call: Call) -> Answer:
+    """Have a variant answer; the call is counted and captured."""
     began = time.monotonic()
     with call.fleet.server() as server:
         asked = time.monotonic()
-        found = server.ask("POST", "/invocations", call.body, call.headers, REALTIME_TIMEOUT_S)
+        found = server.ask(call.body, call.headers, REALTIME_TIMEOUT_S, model=call.model, container=call.container)
         latency = time.monotonic() - asked
     _count(call, found.status, latency, time.monotonic() - began - latency)
-    kind = found.headers.get("content-type", "")
-    good = 200 <= found.status < 300
     call.run.capture.add(
         call.variant,
         (call.headers.get("Content-Type", ""), call.body),
-        (kind, found.body) if good else None,
+        (found.headers.get("content-type", ""), found.body) if 200 <= found.status < 300 else None,
         call.headers,
     )
-    if not good:
-        return _model_error(context, call, found)
-    return Response(found.body, headers=_answer_headers(call, found.headers) | {"Content-Type": kind})
+    return found
 
 
 def _stream(context: Context, call: Call) -> Response:
     serving = call.fleet.server()
     server = serving.__enter__()
     try:
-        connection, response = server.send("POST", "/invocations", call.body, call.headers, STREAM_TIMEOUT_S)
+        connection, response = server.send(call.body, call.headers, STREAM_TIMEOUT_S, container=call.container)
+    except ApiError:
+        serving.__exit__(None, None, None)
+        raise
     except (OSError, http.client.HTTPException) as error:
         serving.__exit__(None, None, None)
         return _model_error(context, call, Answer(0, {}, f"no answer: {error}".encode()))

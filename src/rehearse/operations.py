@@ -39,8 +39,9 @@ TRAINING = {
 }
 
 _CONTAINER = (
-    "Image Mode ModelDataUrl Environment ModelPackageName ModelDataSource.S3DataSource.S3Uri "
-    "ModelDataSource.S3DataSource.S3DataType ModelDataSource.S3DataSource.CompressionType"
+    "Image Mode ContainerHostname MultiModelConfig ModelDataUrl Environment ModelPackageName "
+    "ModelDataSource.S3DataSource.S3Uri ModelDataSource.S3DataSource.S3DataType "
+    "ModelDataSource.S3DataSource.CompressionType"
 )
 _VARIANT = (
     "VariantName ModelName InitialInstanceCount InstanceType InitialVariantWeight ServerlessConfig.MemorySizeInMB "
@@ -56,13 +57,14 @@ def _each(prefix: str, fields: str) -> str:
 SERVING = {
     "CreateModel": Operation(
         call=endpoints.create_model,
-        does="ModelName EnableNetworkIsolation Tags "
+        does="ModelName EnableNetworkIsolation Tags InferenceExecutionConfig "
         + _each("PrimaryContainer", _CONTAINER)
         + " "
         + _each("Containers", _CONTAINER),
-        keeps="ExecutionRoleArn VpcConfig PrimaryContainer.ContainerHostname Containers.ContainerHostname",
-        same="archives, prefixes and single files in /opt/ml/model, packages of the registry",
-        differs="one container: no serial pipeline, direct mode or multi-model",
+        keeps="ExecutionRoleArn VpcConfig",
+        same="archives, prefixes and single files in /opt/ml/model, packages of the registry, serial pipelines, direct "
+        "mode, multi-model containers (loaded when asked for, unloaded at 507)",
+        differs="containers of a pipeline have each an address of their own, not one with different ports",
     ),
     "DescribeModel": Operation(call=endpoints.describe_model, does="ModelName", same="every field"),
     "ListModels": Operation(call=endpoints.list_models, does=CREATED, same="filters, order, pages"),
@@ -75,13 +77,17 @@ SERVING = {
         "AsyncInferenceConfig.ClientConfig AsyncInferenceConfig.OutputConfig.S3OutputPath "
         "AsyncInferenceConfig.OutputConfig.S3FailurePath "
         "AsyncInferenceConfig.OutputConfig.NotificationConfig.SuccessTopic "
-        "AsyncInferenceConfig.OutputConfig.NotificationConfig.ErrorTopic " + _each("ProductionVariants", _VARIANT),
+        "AsyncInferenceConfig.OutputConfig.NotificationConfig.ErrorTopic "
+        + _each("ProductionVariants", _VARIANT)
+        + " "
+        + _each("ShadowProductionVariants", _VARIANT),
         keeps="KmsKeyId ExecutionRoleArn VpcConfig DataCaptureConfig.KmsKeyId "
         "AsyncInferenceConfig.OutputConfig.KmsKeyId "
         "ProductionVariants.VolumeSizeInGB ProductionVariants.InferenceAmiVersion "
-        "ProductionVariants.ModelDataDownloadTimeoutInSeconds",
-        same="variants and weights, data capture, asynchronous and serverless settings",
-        differs="no shadow variants, inference components, managed scaling or explainer",
+        "ProductionVariants.ModelDataDownloadTimeoutInSeconds ShadowProductionVariants.VolumeSizeInGB",
+        same="variants and weights, a shadow variant, data capture, asynchronous and serverless settings",
+        differs="no inference components, managed scaling or explainer; a shadow gets the share of requests that its "
+        "weight is of the production variant's",
     ),
     "DescribeEndpointConfig": Operation(call=endpoints.describe_config, does="EndpointConfigName", same="every field"),
     "ListEndpointConfigs": Operation(call=endpoints.list_configs, does=CREATED, same="filters, order, pages"),

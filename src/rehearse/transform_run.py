@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..contract.outcome import FAILURE_CHARACTERS
 from ..errors import DataError, PlatformError
@@ -18,6 +19,7 @@ from .filters import Filters
 from .job_run import JobRun
 from .objects import locate, read, write
 from .payloads import payloads, records
+from .replica import Replica
 from .serving import Answer, Server
 from .store import Document
 
@@ -48,16 +50,17 @@ class TransformRun(JobRun):
     def __init__(self, context: Context, name: str) -> None:
         super().__init__(context, "TransformJob", name)
         model = context.store.get("Model", self.job["ModelName"])
-        self._container = model_files.container(context, model)
+        self._containers = model_files.containers(context, model)
+        self._bases: list[Path] = []
         self._isolated = bool(model.get("EnableNetworkIsolation"))
         self._filters = Filters.of(self.job)
-        self._servers: list[Server] = []
+        self._servers: list[Replica] = []
 
     def attempt(self) -> bool:
         """Run the job."""
         self.update(TransformStartTime=time.time())
         self.folder.mkdir(parents=True, exist_ok=True)
-        model_files.lay(self.context, self._container, self.folder)
+        self._bases = model_files.lay(self.context, self._containers, self.folder)
         group = self.context.backend.group(f"transform-{self.name}", 1, isolated=self._isolated)
         broken: list[str] = []
         try:
@@ -86,36 +89,45 @@ class TransformRun(JobRun):
         """Write down that it has failed."""
         self._close("Failed", FailureReason=reason[:FAILURE_CHARACTERS])
 
-    def _spec(self, number: int) -> Spec:
-        job, image = self.job, self._container["Image"]
-        stream = self.open_stream(LOG_GROUP, f"{self.name}/i-{number:017d}-{int(time.time())}", image)
+    def _server(self, group: Group, number: int) -> Replica:
+        settings = self.context.settings
+        return Replica(
+            [
+                Server(
+                    group,
+                    self._spec(number, place),
+                    startup_s=settings.startup_s,
+                    health_s=settings.health_s,
+                    grace_s=settings.serving_grace_s,
+                )
+                for place in range(len(self._containers))
+            ]
+        )
+
+    def _spec(self, number: int, place: int) -> Spec:
+        """What one of the containers of an instance runs."""
+        job, mine = self.job, self._containers[place]
+        host = mine.get("ContainerHostname") or f"container-{place + 1}"
+        stream = f"{self.name}/i-{number:017d}-{int(time.time())}"
+        several = len(self._containers) > 1
+        opened = self.open_stream(LOG_GROUP, f"{stream}/{host}" if several else stream, mine["Image"])
         asked = {variable: str(job[field]) for field, variable in _ENVIRON.items() if field in job}
         if "BatchStrategy" in job:
             asked["SAGEMAKER_BATCH_STRATEGY"] = _STRATEGIES[job["BatchStrategy"]]
         return Spec(
-            name=f"transform-{self.name}-{number}",
-            image=image,
-            base=self.folder,
+            name=f"transform-{self.name}-{number}-{place + 1}",
+            image=mine["Image"],
+            base=self._bases[place],
             arguments=["serve"],
             environ={
                 **self.context.environ(isolated=self._isolated),
                 "SAGEMAKER_BATCH": "true",
                 **asked,
-                **self._container.get("Environment", {}),
+                **mine.get("Environment", {}),
                 **job.get("Environment", {}),
             },
-            on_line=stream.line,
+            on_line=opened.line,
             serves=True,
-        )
-
-    def _server(self, group: Group, number: int) -> Server:
-        settings = self.context.settings
-        return Server(
-            group,
-            self._spec(number),
-            startup_s=settings.startup_s,
-            health_s=settings.health_s,
-            grace_s=settings.serving_grace_s,
         )
 
     def _wait_for_health(self) -> None:
@@ -137,7 +149,7 @@ class TransformRun(JobRun):
         )
 
     def _ask_parameters(self) -> Document:
-        answer = self._servers[0].ask("GET", "/execution-parameters", b"", {}, 10)
+        answer = self._servers[0].get("/execution-parameters", 10)
         if answer.status != 200:
             return {}
         try:
@@ -194,7 +206,7 @@ class TransformRun(JobRun):
                 return b""
             server = self._servers[number % len(self._servers)]
             timeout = client.get("InvocationsTimeoutInSeconds", TIMEOUT_S)
-            found = server.ask("POST", "/invocations", body, present, timeout)
+            found = server.ask(body, present, timeout, model=None, container=None)
             if 200 <= found.status < 300:
                 return found.body
         reason = http.client.responses.get(found.status, "")

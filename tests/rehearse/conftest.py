@@ -293,11 +293,13 @@ def make(shared, serve_path):
 
         def endpoint(self, *words, status="InService", **fields):
             name = f"endpoint-{next(NUMBERS)}"
-            config = self.config(*words, **fields)
+            self.create(name, self.config(*words, **fields), status)
+            return name
+
+        def create(self, name, config, status="InService"):
             shared.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
             made.append(name)
             self.wait(name, status)
-            return name
 
         def wait(self, name, status="InService"):
             def look():

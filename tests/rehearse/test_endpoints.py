@@ -214,8 +214,8 @@ def test_what_is_not_there_or_not_rehearsed_is_said(shared, make):
             ],
         )
     name = make.endpoint("one")
-    with pytest.raises(ClientError, match="Target-Model is not rehearsed"):
-        ask(shared, name, TargetModel="m.tar.gz")
+    with pytest.raises(ClientError, match="Inference-Component is not rehearsed"):
+        ask(shared, name, InferenceComponentName="c")
     with pytest.raises(ClientError, match="RetainAllVariantProperties"):
         shared.sagemaker.update_endpoint(
             EndpointName=name, EndpointConfigName=make.config("one"), RetainAllVariantProperties=True
