@@ -75,12 +75,21 @@ def main(
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["reclaim", "kill"]))
+@click.argument("kind", type=click.Choice(["reclaim", "kill", "slow-s3", "s3-errors", "throttle"]))
 @click.argument("name")
 @click.option("--host", default=1, show_default=True, help="Which host of a training job, counted from 1.")
 @click.option("--address", default=f"http://127.0.0.1:{DEFAULT_PORT}", show_default=True, help="Where it rehearses.")
 def fault(kind: str, name: str, host: int, address: str) -> None:
-    """Reclaim the spot instances of a training job, or kill one of its hosts or a container of an endpoint."""
+    r"""Let something go wrong: with a training job or an endpoint NAME, or with all calls by the value in its place.
+
+    \b
+    reclaim JOB       take the spot instances of a training job away
+    kill NAME         kill a host of a training job, or a container of an endpoint
+    slow-s3 0.5       let each call of S3 wait half a second
+    s3-errors 0.1     answer a tenth of the calls of S3 with 503
+    throttle 0.1      refuse a tenth of the calls of SageMaker with ThrottlingException
+    Zero ends one of the last three.
+    """
     scheme, _, place = address.partition("://")
     if scheme != "http":
         raise click.UsageError(f"--address is {address!r}, expected http://127.0.0.1:PORT.")
@@ -142,7 +151,7 @@ def rehearse(
     ) as context:
         if context.backend.stands_in:
             log.warning("NO CONTAINERS: %s", context.backend.stands_in)
-        log.info("rehearsing on %s, state in %s", context.address, folder)
+        log.info("rehearsing on %s, which a browser shows too; state in %s", context.address, folder)
         click.echo(
             f"export AWS_ENDPOINT_URL={context.address} AWS_ACCESS_KEY_ID=rehearse AWS_SECRET_ACCESS_KEY=rehearse "
             f"AWS_DEFAULT_REGION={region}"

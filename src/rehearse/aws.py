@@ -6,6 +6,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from .weather import OURSELVES
+
 Client = Any
 """A client of boto3, which has no types."""
 ACCOUNT = "123456789012"
@@ -33,7 +35,7 @@ class Clients:
 def connect(address: str, region: str) -> Clients:
     """Make clients of the rehearsal at an address such as `http://127.0.0.1:8055`."""
     session = boto3.Session(**SECRET, region_name=region)
-    config = Config(proxies={}, retries={"total_max_attempts": 1}, max_pool_connections=32)
+    config = Config(proxies={}, retries={"total_max_attempts": 1}, max_pool_connections=32, user_agent_extra=OURSELVES)
     names = ("s3", "logs", "cloudwatch", "sns", "application-autoscaling")
     return Clients(*(session.client(name, endpoint_url=address, config=config) for name in names))
 

@@ -11,6 +11,7 @@ from .aws import SECRET, Clients
 from .backend import Backend
 from .settings import Settings
 from .store import Document, Store
+from .weather import Weather
 
 Cause = Literal["stopped", "runtime", "wait", "reclaimed", "rehearsal"]
 """Why something that runs is told to end."""
@@ -45,6 +46,8 @@ class Context:
     """Region of ARNs and clients."""
     settings: Settings = field(default_factory=Settings)
     """Times."""
+    weather: Weather = field(default_factory=Weather)
+    """What is wrong with all calls at the moment."""
     _runs: dict[tuple[str, str], Run] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

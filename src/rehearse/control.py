@@ -43,6 +43,7 @@ def call(context: Context, operation: str, request: dict[str, object]) -> dict[s
             f"{operation} is not rehearsed. docs/fidelity.md lists what is; for the rest there is AWS.",
             code="NotRehearsed",
         )
+    context.weather.on_sagemaker()
     shapes.check(operation, request)
     TABLE[operation].refuse(operation, request)
     log.info("%s", operation)

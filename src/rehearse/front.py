@@ -13,7 +13,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.wrappers import Request, Response
 
 from ..errors import ApiError
-from . import control, faults, invoke, scaling
+from . import console, control, faults, invoke, scaling
 from .context import Context
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ OF_MOTO = {
 """Services that moto answers, by the name in a request's signature."""
 RUNTIME = {
     "InvokeEndpoint": (
-        "variants, TargetModel, TargetContainerHostname, shadows, 60 s, 25 MB (4 serverless), ModelError, metrics, capture",
+        "variants, TargetModel, TargetContainerHostname, shadows, 60 s, 25 MB (4 serverless), ModelError, data capture",
         "no inference components, explanations; sessions are not sticky",
     ),
     "InvokeEndpointWithResponseStream": (
@@ -56,6 +56,7 @@ class Front:
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(_application)
+        self._console = console.Console()
         self.s3_changed = threading.Event()
         """Set by whatever may change a bucket or an object."""
         self.context: Context | None = None
@@ -64,11 +65,9 @@ class Front:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request of any service."""
         service = _service(environ)
-        if environ.get("PATH_INFO") == faults.PATH and self.context is not None:
-            return faults.answer(self.context, Request(environ))(environ, start_response)
+        if self.context is not None and (ours := self._before(self.context, environ, service)) is not None:
+            return ours(environ, start_response)
         if service in OF_MOTO:
-            if service == scaling.SERVICE and (refused := self._refuse_scaling(environ)) is not None:
-                return refused(environ, start_response)
             try:
                 found: Iterable[bytes] = self._moto(environ, start_response)
             except NotImplementedError as error:
@@ -78,33 +77,47 @@ class Front:
             return found
         return self._ours(Request(environ), service)(environ, start_response)
 
-    def _refuse_scaling(self, environ: dict[str, Any]) -> Response | None:
+    def _before(self, context: Context, environ: dict[str, Any], service: str) -> Response | None:
+        """What is answered before a service sees it: doors of our own, faults, refusals; else None."""
+        if environ.get("PATH_INFO") == faults.PATH:
+            return faults.answer(context, Request(environ))
+        if (page := self._page(context, environ)) is not None:
+            return page
+        if service == scaling.SERVICE:
+            return self._refuse_scaling(context, environ)
+        return context.weather.on_s3(environ) if service == "s3" else None
+
+    def _page(self, context: Context, environ: dict[str, Any]) -> Response | None:
+        """What a browser gets, or None: no bucket can have the console's name, and nobody signs for a page."""
+        request = Request(environ)
+        if "HTTP_AUTHORIZATION" in environ:
+            return None
+        if request.path == "/" and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+            return Response(status=303, headers={"Location": console.PATH})
+        return self._console.answer(context, request) if request.path.startswith(console.PATH) else None
+
+    def _refuse_scaling(self, context: Context, environ: dict[str, Any]) -> Response | None:
         """Refusal of a request on auto-scaling, or None; moto reads the body after us."""
         request = Request(environ)
         body = request.get_data()
         environ["wsgi.input"] = io.BytesIO(body)
         try:
-            scaling.check(self._running(), request.headers.get("X-Amz-Target", ""), body)
+            scaling.check(context, request.headers.get("X-Amz-Target", ""), body)
         except ApiError as error:
             return control.refusal(error)
         except (ValueError, KeyError) as error:
             return control.refusal(ApiError(f"The request is broken: {error!r}.", code="ValidationException"))
         return None
 
-    def _running(self) -> Context:
-        if self.context is None:
-            raise ApiError("The rehearsal is starting or ending.", code="ServiceUnavailable", status=503)
-        return self.context
-
     def _ours(self, request: Request, service: str) -> Response:
-        try:
-            context = self._running()
-        except ApiError as error:
-            return control.refusal(error)
+        if self.context is None:
+            return control.refusal(
+                ApiError("The rehearsal is starting or ending.", code="ServiceUnavailable", status=503)
+            )
         if service == "sagemaker" and request.headers.get("X-Amz-Target", "").startswith(control.PREFIX):
-            return control.answer(context, request)
+            return control.answer(self.context, request)
         if service == "sagemaker" and request.path.startswith("/endpoints/"):
-            return invoke.answer(context, request)
+            return invoke.answer(self.context, request)
         return control.refusal(
             ApiError(
                 f"{request.method} {request.path} of the service {service!r} is not rehearsed. Rehearsed are sagemaker "

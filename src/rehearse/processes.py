@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ class ProcessGroup:
         network = f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}"
         self.hosts: Sequence[str] = [f"{network}.{number}" for number in range(1, hosts + 1)]
         self._mark, self._environ = mark, environ
-        self._scratches: set[Path] = set()
+        self._scratches: dict[Path, Path] = {}
         # On one machine the port at which ranks meet must differ from that of every other job.
         self._master_port = str(free_port()) if hosts > 1 else None
 
@@ -69,12 +70,12 @@ class ProcessGroup:
         # What a command or a variable names below /opt/ml is below the folder that stands for it.
         argv = [argument.replace(spec.place, str(spec.base)) for argument in argv]
         mark = f"{self._mark}:{secrets.token_hex(8)}"
-        scratch = spec.base.with_name(f"{spec.base.name}.tmp")
-        scratch.mkdir(parents=True, exist_ok=True)
-        self._scratches.add(scratch)
+        if spec.base not in self._scratches:
+            # Short: names of sockets below it have about a hundred characters.
+            self._scratches[spec.base] = Path(tempfile.mkdtemp(prefix="twofold-"))
         environ = {
             **self._environ,
-            "TMPDIR": str(scratch),
+            "TMPDIR": str(self._scratches[spec.base]),
             "PYTHONUNBUFFERED": "1",
             **({"MASTER_PORT": self._master_port} if self._master_port else {}),
             **{name: _moved(value, spec) for name, value in spec.environ.items()},
@@ -100,7 +101,7 @@ class ProcessGroup:
 
     def close(self) -> None:
         """Remove what the processes have left in their temporary folders."""
-        for scratch in self._scratches:
+        for scratch in self._scratches.values():
             shutil.rmtree(scratch, ignore_errors=True)
 
 

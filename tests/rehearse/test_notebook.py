@@ -74,6 +74,7 @@ def files(rehearsal, name):
     return found
 
 
+@pytest.mark.slow
 def test_it_runs_scripts_clones_stops_starts_and_goes(lab, rehearse, path, tmp_path):
     repository = tmp_path / "shared.git"
     subprocess.run(["git", "init", "--quiet", "--bare", repository], check=True)
