@@ -196,13 +196,14 @@ def test_saved_in_shards_it_goes_on_in_any_others(jobs, make_tree):
 
 @pytest.mark.slow
 def test_the_ledger_of_a_run_that_was_killed_and_cut_anew_is_that_of_the_unbroken_one(jobs, tree, run_verb):
+    """1 -> 2 -> 8 -> 3 ranks, killed in the middle of an epoch each time."""
     settings = {"ledger": True, "dropout": 0}
     unbroken, paths = tree(**settings), tree(**settings)
     jobs.finish(unbroken)
-    for ranks, place in ((3, "step"), (1, "write"), (2, "fsync")):
+    for ranks, place in ((1, "write"), (2, "fsync"), (8, "step")):
         code, log = jobs.run(paths, per_host=ranks, moment={"at": place, "rank": 0, "count": 7})
         assert code == -9, log
-    jobs.finish(paths, per_host=2)
+    jobs.finish(paths, per_host=3)
     files = [each.checkpoints / "ledger.jsonl" for each in (unbroken, paths)]
     assert files[0].read_text() == files[1].read_text()
     proof = run_verb("twofold.__main__", paths, "ledger", *map(str, files))

@@ -1,5 +1,6 @@
 """Real `train` runs on every input mode and format: pipes, channels divided between hosts, hosts without data."""
 
+import gzip
 import io
 import itertools
 import json
@@ -9,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
-from twofold.formats import aialgs, tfrecord
+from twofold.formats import aialgs, libsvm, tfrecord
 
 pytestmark = pytest.mark.procs
 
@@ -79,6 +80,27 @@ def test_pipe_mode(make_tree, run_verb, platform, classes, processes):
     assert len(run.history) == RUN["epochs"]
     assert run.history[-1]["step"] == RUN["epochs"] * 11
     assert run.history[-1]["validation:accuracy"] > 0.9
+
+
+@pytest.mark.slow
+def test_every_form_of_a_pipe_learns_the_same(make_tree, run_verb, platform, classes):
+    """The same samples in the same order on two ranks: not one loss may differ."""
+    rows = np.asarray(classes(60), dtype=np.float32)
+    forms = {
+        "csv": ("text/csv", as_csv(rows)),
+        "csv with headers": ("text/csv", b"".join(b"kind,a,b,c\n" + as_csv(part) for part in np.split(rows, 4))),
+        "libsvm": ("text/libsvm; features=3", libsvm.encode(rows[:, 0], rows[:, 1:])),
+        "recordio": ("application/x-recordio-protobuf", as_records(aialgs, rows)),
+        "gzip": ("text/csv", b"".join(gzip.compress(as_csv(part)) for part in np.split(rows, 4))),
+    }
+    losses = {}
+    for name, (content_type, data) in forms.items():
+        config = {"train": {"TrainingInputMode": "Pipe", "ContentType": content_type}}
+        paths = make_tree({}, config=config, processes_per_host=2, **RUN)
+        platform(paths, "train", data)
+        losses[name] = first_losses(run_verb(TRAIN, paths))
+    assert len(losses["csv"]) == RUN["epochs"]
+    assert all(found == losses["csv"] for found in losses.values()), losses
 
 
 @pytest.mark.slow
