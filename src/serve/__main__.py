@@ -51,7 +51,7 @@ def serve(environ: Mapping[str, str]) -> None:
     from .porter import Porter  # noqa: PLC0415
     from .queued import queue_rows  # noqa: PLC0415
     from .server import run  # noqa: PLC0415
-    from .services import open_service  # noqa: PLC0415
+    from .services import open_service, preparation  # noqa: PLC0415
 
     if endpoint.multi_model:
         from .models_app import create_models_app  # noqa: PLC0415
@@ -60,10 +60,11 @@ def serve(environ: Mapping[str, str]) -> None:
         run(create_models_app(Registry(endpoint, engine), endpoint), endpoint, settings)
     porter = Porter(endpoint.port)
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)
+    prepare = preparation(service)
     porter.state = "warming"
     rows = queue_rows(service, settings.batch_rows)
     app, talk = create_app(service, endpoint), talk_with(service)
-    run(app, endpoint, settings, rows=rows, talk=talk, listener=porter.hand_over())
+    run(app, endpoint, settings, rows=rows, talk=talk, prepare=prepare, listener=porter.hand_over())
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ BUSY_SINCE = 3
 """When the model was given what it computes now; 0 while it has nothing."""
 IN_FLIGHT = 4
 """Requests that are being answered."""
+READY = 5
+"""1 once the worker has the model, also what no fork takes along."""
 COUNTERS = 16
 """First number of the counters, which `metrics` lays out."""
 ROW = 512

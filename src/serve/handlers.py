@@ -87,9 +87,14 @@ class HandlerService:
         self._model, self._process = model, os.getpid()
         log.info("Model of %s from %s in %.2f s", functions.file, self._folder, time.monotonic() - start)
 
-    def _ensure_loaded(self) -> None:
+    @property
+    def loads_in_workers(self) -> bool:
+        """Whether each process that is forked has to load the model by itself."""
+        return not (self._process and self._forks)
+
+    def prepare(self) -> None:
         """Load the model in this process, if it is not there or did not come through the fork whole."""
-        if self._process == os.getpid() or (self._process and self._forks):
+        if self._process == os.getpid() or not self.loads_in_workers:
             return
         with self._loading:
             if self._process != os.getpid():
@@ -102,7 +107,7 @@ class HandlerService:
             TwofoldError: a default cannot read the request or write its answer.
             Exception: whatever the user's functions raise, but for errors of the toolkit, which become replies.
         """
-        self._ensure_loaded()
+        self.prepare()
         context = Context(self._folder, invocation)
         accept = invocation.accept
         if not accept or accept == "*/*":
@@ -133,7 +138,7 @@ class HandlerService:
         function = self._functions.chat_fn
         if function is None:
             raise ModelError(f"{self._functions.file} defines no chat_fn.")
-        self._ensure_loaded()
+        self.prepare()
         context = Context(self._folder, invocation)
         context.chat_request = orjson.loads(invocation.body)
         messages = [{"role": message.role, "content": message.text} for message in request.messages]
@@ -160,7 +165,7 @@ class HandlerService:
         function = self._functions.bidirectional_fn
         if function is None:
             return
-        self._ensure_loaded()
+        self.prepare()
         context = Context(self._folder, invocation)
         with self._turn:
             parts = call(function, (_Turns(incoming, self._turn), self._model), context)

@@ -1,12 +1,13 @@
 """What `/ping` says: whether this container can answer, and if not, why.
 
-Before the workers are there, the `porter` answers for them: 503, loading. Then any worker answers for all of them,
-since the platform takes the whole container for dead or alive.
+Before the workers are there, the `porter` answers for them: 503, loading. So do they where each has to load by itself,
+until the first has. Then any worker answers for all of them, since the platform takes the whole container for dead or
+alive.
 """
 
 from dataclasses import dataclass
 
-from .board import BEAT, BUSY_SINCE, SERVING, STATE, STOPPING, Board
+from .board import BEAT, BUSY_SINCE, READY, SERVING, STATE, STOPPING, Board
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ def health(board: Board, seat: int, now: float, patience: float) -> Health:
     """
     if board.rows[seat][STATE] == STOPPING:
         return Health(503, "stopping: SIGTERM has come, requests in flight are being answered")
+    if not any(row[READY] for row in board.rows):
+        return Health(503, "loading: no worker has loaded the model yet")
     for place, row in enumerate(board.rows):
         # Each number is read once: its worker, or the master after its death, may set it to 0 at any time. A beat of 0
         # is that of a worker that has just begun, or is no more.

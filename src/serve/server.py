@@ -48,6 +48,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # the same
         *,
         rows: Rows | None,
         talk: Talk | None,
+        prepare: Callable[[], None] | None,
         listener: int | None,
     ) -> None:
         self._settings = gunicorn_settings(endpoint, listener)
@@ -62,6 +63,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # the same
             settings=settings,
             rows=rows,
             talk=talk,
+            prepare=prepare,
         )
         _add_metrics(app, board)
         super().__init__()
@@ -105,10 +107,12 @@ def run(
     *,
     rows: Rows | None = None,
     talk: Talk | None = None,
+    prepare: Callable[[], None] | None = None,
     listener: int | None = None,
 ) -> None:
     """Serve until SIGTERM, then answer what is in flight and leave by SystemExit: 0 after a stop that was asked for."""
-    server = Server(app, endpoint, settings or ServerSettings(), rows=rows, talk=talk, listener=listener)
+    given = settings or ServerSettings()
+    server = Server(app, endpoint, given, rows=rows, talk=talk, prepare=prepare, listener=listener)
     # What is there now stays: no worker has to look through it again and again, and unshare its memory by that.
     gc.collect()
     gc.freeze()

@@ -1,9 +1,14 @@
 """From a model folder to the service that answers for it: a user's script if there is one, else the artifact itself."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from ..contract.artifact import CODE, MANIFEST, Manifest
 from ..contract.endpoint import Endpoint
+from ..contract.machine import gpu_here
 from ..errors import ModelError, TwofoldError
 from .chat import ChatService
 from .defaults import ArtifactDefaults, Defaults, ToolkitDefaults
@@ -13,7 +18,7 @@ from .handlers import HandlerService
 from .invocation import Service
 from .model import load
 from .requirements import install
-from .rows_service import RowsService
+from .rows_service import RowsService, ServedModel
 from .user_functions import find_functions, program_path
 
 
@@ -41,6 +46,20 @@ def open_service(folder: Path, endpoint: Endpoint, settings: EngineSettings) -> 
         raise ModelError(
             f"{path.name} failed to load the model: {type(error).__name__}: {error}. Correct it."
         ) from error
+
+
+def preparation(service: Service) -> Callable[[], None] | None:
+    """Return what each worker has to do after its fork, before it can answer; None where it can at once."""
+    if isinstance(service, HandlerService) and service.loads_in_workers:
+        return service.prepare
+    if isinstance(service, RowsService) and gpu_here():
+        # The weights go to the GPU with the first row.
+        return partial(_answer_once, service.model)
+    return None
+
+
+def _answer_once(model: ServedModel) -> None:
+    model.predict(np.zeros((1, *model.row_shape), dtype=np.float32))
 
 
 def _chat(folder: Path, manifest: Manifest) -> ChatService | None:

@@ -4,6 +4,7 @@ import logging
 import os
 import resource
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -16,7 +17,7 @@ from ..contract.endpoint import Endpoint
 from ..contract.paths import scratch
 from .bad_rows import LINES
 from .batcher import Batcher, QueueLimits
-from .board import Board
+from .board import READY, Board
 from .codecs import default_answer
 from .front import Front, Place
 from .gateway.limits import Limits
@@ -60,6 +61,8 @@ class Shared:
     """How requests wait, and what is told about them."""
     rows: Rows | None
     """A model whose requests need not pass the application; None for everything else."""
+    prepare: Callable[[], None] | None
+    """What each worker does before it is ready; None where the fork brings all."""
     talk: Talk | None
     """What answers WebSockets; None where the application answers their path, too."""
 
@@ -102,10 +105,32 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         place = Place(board=shared.board, seat=self.seat, patience=float(endpoint.timeout), bad_rows=bad_rows)
         sockets = WebSockets(loop, limits, shared.talk) if shared.talk else None
         front = Front(loop, threads, _hot_route(shared, loop), sockets=sockets, place=place, settings=shared.settings)
+        self._prepare(shared)
         loop.run(front, self)
         front.last_words()
         logging.shutdown()
         os._exit(0)
+
+    def _prepare(self, shared: Shared) -> None:
+        """Make the worker ready, beside the loop, which says meanwhile that it is not.
+
+        A failure ends the worker; where none is ready, gunicorn ends the server, too, with the exit code of a model.
+        """
+        row, todo = shared.board.rows[self.seat], shared.prepare
+        if todo is None:
+            row[READY] = 1.0
+            return
+
+        def prepare() -> None:
+            try:
+                todo()
+            except Exception:
+                log.exception("The model could not be loaded in this worker")
+                logging.shutdown()
+                os._exit(1 if any(other[READY] for other in shared.board.rows) else Arbiter.APP_LOAD_ERROR)
+            row[READY] = 1.0
+
+        threading.Thread(target=prepare, name="prepare", daemon=True).start()
 
     def fileno(self) -> int:
         """Pipe that Python's signal handling writes to."""

@@ -1,5 +1,5 @@
 import pytest
-from twofold.serve.board import BEAT, BUSY_SINCE, SERVING, STATE, STOPPING, Board
+from twofold.serve.board import BEAT, BUSY_SINCE, READY, SERVING, STATE, STOPPING, Board
 from twofold.serve.health import health
 
 NOW = 1000.0
@@ -11,6 +11,7 @@ def board():
     for row in board.rows[:2]:
         row[STATE] = SERVING
         row[BEAT] = NOW - 1
+    board.rows[1][READY] = 1
     return board
 
 
@@ -43,4 +44,11 @@ def test_another_that_stops_or_is_gone_and_an_own_beat_before_a_freeze_do_not_ma
 
 def test_a_worker_that_takes_the_place_of_a_dead_one_has_not_been_silent_for_ever(board):
     board.rows[1][BEAT] = 0
+    assert health(board, 0, NOW, 60).status == 200
+
+
+def test_it_is_loading_until_a_worker_is_ready(board):
+    board.rows[1][READY] = 0
+    assert health(board, 0, NOW, 60).reason == "loading: no worker has loaded the model yet"
+    board.rows[0][READY] = 1
     assert health(board, 0, NOW, 60).status == 200

@@ -1,5 +1,6 @@
 """Models behind a server that runs for real: engines and users' scripts."""
 
+import contextlib
 import json
 import os
 import socket
@@ -8,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from twofold.contract.endpoint import Endpoint
-from twofold.serve import handlers
+from twofold.serve import handlers, services
 from twofold.serve.engine import EngineSettings
 from twofold.serve.handlers import HandlerService
 from twofold.serve.invocation import Invocation
 from twofold.serve.rows_service import RowsService
-from twofold.serve.services import open_service
+from twofold.serve.services import open_service, preparation
 
 SCRIPT = """
 import json, os, time
@@ -135,6 +136,7 @@ def test_beside_a_gpu_each_worker_loads_by_itself(tmp_path, monkeypatch):
     script_in(tmp_path, SCRIPT)
     service = open_service(tmp_path / "model", Endpoint(), EngineSettings())
     assert service._model is None
+    assert preparation(service) == service.prepare
     assert service.answer(Invocation(b"1", "application/json")).body == b"1"
     assert service._model == {"pid": os.getpid()}
 
@@ -162,3 +164,52 @@ def test_a_script_that_chats_is_asked_as_openai_is(serving, tmp_path, until):
     assert (status, b"secret" in body) == (500, False)
     until(lambda: "secret of the user" in server.log, "the log has the cause")
     assert server.stop() == 0
+
+
+AGAIN = """
+import concurrent.futures, pathlib, time
+def model_fn(model_dir):
+    base = pathlib.Path(model_dir).parent
+    if (base / "first").exists():
+        (base / "again").write_text("")
+        while not (base / "go").exists():
+            time.sleep(0.01)
+        if (base / "go").read_text():
+            raise ValueError("cannot load again")
+    (base / "first").write_text("")
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+    pool.submit(len, "x").result()
+    return pool
+def transform_fn(model, data, content_type, accept):
+    return str(model.submit(len, data).result(20))
+"""
+
+
+@pytest.mark.parametrize("trouble", ["", "fail"])
+def test_ping_is_503_until_a_worker_has_loaded_what_no_fork_takes_along(serving, tmp_path, until, trouble):
+    server = serving(script_in(tmp_path, AGAIN), SAGEMAKER_MODEL_SERVER_WORKERS="1")
+    until((tmp_path / "again").exists, "a worker loads the model again, without being asked")
+
+    def ping():
+        with contextlib.suppress(OSError):
+            return server.ask("GET", "/ping")
+        return None
+
+    status, _, body = until(ping, "it answers")
+    assert (status, b"loading" in body) == (503, True)
+    (tmp_path / "go").write_text(trouble)
+    if trouble:
+        assert server.process.wait(40) == 4, "as for every model that cannot be loaded"
+        assert "cannot load again" in server.log
+        return
+    server.ready()
+    assert server.ask("POST", "/invocations", b"four", {"Content-Type": "text/plain"})[::2] == (200, b"4")
+    assert server.stop() == 0
+
+
+def test_what_comes_through_the_fork_needs_no_preparation(classifier, tmp_path, monkeypatch):
+    plain = open_service(script_in(tmp_path) / "model", Endpoint(), EngineSettings())
+    rows = open_service(classifier.folder, Endpoint(), EngineSettings())
+    assert [preparation(plain), preparation(rows)] == [None, None]
+    monkeypatch.setattr(services, "gpu_here", lambda: True)
+    preparation(rows)()
