@@ -1,11 +1,16 @@
 """What takes a server minutes or thousands of connections to show."""
 
+import re
 import resource
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+GROWTH = Path(__file__).parents[2] / "benchmarks" / "serve_growth.py"
 ROW = b"1,2,3,4\n"
 CSV = {"Content-Type": "text/csv"}
 IDLE = 5000
@@ -62,3 +67,16 @@ def test_a_batch_transform_takes_longer_bodies_than_an_endpoint(serving, classif
         classifier.base, SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="0", SAGEMAKER_MODEL_SERVER_WORKERS="1"
     ).ready()
     assert unlimited.ask("POST", "/invocations", ROW.ljust(101 << 20), CSV)[0] == 200
+
+
+def test_forty_thousand_good_and_bad_requests_leave_nothing_behind(program):
+    asked = [sys.executable, GROWTH, program.base, "--requests", "40000"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=250, check=True)
+    sizes = [
+        [float(size) for size in columns.split(",")]
+        for columns in re.findall(r"^\| [\d,]+ \| \d+ \| ([\d., ]+) \|", done.stdout, re.MULTILINE)
+    ]
+    growth = [after - before for before, after in zip(sizes[5], sizes[-1], strict=True)]
+    # Each worker has answered 10,000 in between: 500 bytes of each would be 5 MB.
+    assert max(growth) < 5, done.stdout
+    assert re.search(r"Answers by status: 200: .* 400: ", done.stdout)
