@@ -1,9 +1,12 @@
 """Entry point of `serve`: settings, model, server. A start that fails says why in one line and in its exit code."""
 
+import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from itertools import pairwise
 
 import click
 
@@ -13,6 +16,8 @@ from ..contract.paths import Paths
 from ..errors import TwofoldError
 from .engine import read_engine_settings
 from .settings import read_server_settings
+
+log = logging.getLogger("twofold.serve")
 
 
 @click.command()
@@ -41,6 +46,7 @@ def serve(environ: Mapping[str, str]) -> None:
     Raises:
         TwofoldError: it cannot be served.
     """
+    phases = {"begin": time.perf_counter()}
     endpoint = read_endpoint(environ)
     configure(endpoint.log_level)
     engine = read_engine_settings(environ)
@@ -59,11 +65,16 @@ def serve(environ: Mapping[str, str]) -> None:
 
         run(create_models_app(Registry(endpoint, engine), endpoint), endpoint, settings)
     porter = Porter(endpoint.port)
+    phases["imports"] = time.perf_counter()
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)
+    phases["load"] = time.perf_counter()
     prepare = preparation(service)
     porter.state = "warming"
     rows = queue_rows(service, settings.batch_rows)
     app, talk = create_app(service, endpoint), talk_with(service)
+    phases["warm-up"] = time.perf_counter()
+    times = ", ".join(f"{name} {after - before:.2f} s" for (_, before), (name, after) in pairwise(phases.items()))
+    log.info("Start: %s", times)
     run(app, endpoint, settings, rows=rows, talk=talk, prepare=prepare, listener=porter.hand_over())
 
 

@@ -1,6 +1,7 @@
 """A server that runs for real, asked over sockets."""
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -50,6 +51,10 @@ def test_every_type_in_and_out_gives_what_pytorch_gives(server, numbers, classif
         assert status == 200, body
         assert headers["Content-Type"].partition(";")[0] == accepted
         np.testing.assert_allclose(OUT[accepted](body), artifact.answers(ROWS), atol=1e-6)
+
+
+def test_the_log_says_what_the_start_took(server):
+    assert re.search(r"Start: imports \d+\.\d\d s, load \d+\.\d\d s, warm-up \d+\.\d\d s\n", server.log)
 
 
 def test_ping_is_empty_and_leaves_no_line_in_the_log(server):
