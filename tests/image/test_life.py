@@ -103,7 +103,7 @@ def test_a_model_is_trained_packed_served_asked_and_stopped(
         assert digits.accuracy(read(body)) >= WANTED_ACCURACY, media_type
     address = endpoint.url.replace("http", "ws") + "/invocations-bidirectional-stream"
     with connect(address, proxy=None) as conversation:
-        conversation.send(json.dumps(digits.rows[:1].tolist()))
+        conversation.send(json.dumps(digits.rows[:1]))
         assert len(json.loads(conversation.recv(30))["labels"]) == 1
 
     assert endpoint.stop(seconds=30) < 25
