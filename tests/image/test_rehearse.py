@@ -95,13 +95,25 @@ def test_two_containers_train_and_one_serves(rehearsal, image):
     assert left(rehearsal) == ([], [])
 
 
+# Hosts start one after another: a name may be there a little later. An argument has at most 256 characters.
+FIND_PEER = """
+import os, socket, time, urllib.request as u
+end, found = time.monotonic() + 60, None
+while not found:
+    try: found = socket.gethostbyname("algo-2")
+    except OSError:
+        if time.monotonic() > end: raise
+        time.sleep(0.1)
+"""
+ASK_S3 = "e = os.environ.get('AWS_ENDPOINT_URL'); print('S3', u.urlopen(e + '/_none').status if e else 'none')"
+
+
 def test_a_container_finds_its_peer_and_s3_unless_it_is_isolated(rehearsal, image):
     bucket = rehearsal.bucket(x=b"1")
-    script = "import os, socket, urllib.request as u; print(socket.gethostbyname('algo-2')); "
-    script += "e = os.environ.get('AWS_ENDPOINT_URL', ''); print('S3', u.urlopen(e + '/_none').status if e else 'none')"
+    command = ["python3", "-c", "import sys; exec(sys.argv[1]); exec(sys.argv[2])", FIND_PEER, ASK_S3]
     for name, isolated in (("open", False), ("isolated", True)):
         request = training(image, bucket, EnableNetworkIsolation=isolated)
-        request["AlgorithmSpecification"] |= {"ContainerEntrypoint": ["python3", "-c", script]}
+        request["AlgorithmSpecification"] |= {"ContainerEntrypoint": command}
         sagemaker = rehearsal.sagemaker
         sagemaker.create_training_job(TrainingJobName=name, **request)
         job = ended(rehearsal, name)
