@@ -2,8 +2,10 @@
 #
 #   BUILD_BASE ── python ─┬─ dependencies ── locked, with hashes ──┐
 #                         ├─ torch ───────── CPU or CUDA build ────┤
-#                         └─ package ─────── our wheel ────────────┤
-#   BASE ────────────────────────────────── Python, no compiler ───┴─ final
+#                         ├─ package ─────── our wheel ────────────┤
+#                         └─ sbom ────────── lists what is there ──┤
+#   BASE ────────────────────────────────── Python, no compiler ───┴─ image ─┬─ studio   (--target studio) JupyterLab
+#                                                                            └─ final
 #
 # The parts are copied in the order in which they change least, so that a change of ours sends one small layer.
 # docker/build sets BUILD_BASE only on a machine whose pip needs settings of its own (.ci/engine tells when).
@@ -61,7 +63,14 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && trim /part/opt/venv/lib/python3.11/site-packages
 
 
-FROM ${BASE} AS final
+# Nothing of this stays in the image but what it writes.
+FROM python AS sbom
+COPY docker/locks/sbom.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --target /opt/sbom --require-hashes -r /locks/sbom.txt
+
+
+FROM ${BASE} AS image
 # Set-uid programs have no use in a job, and a container that runs as anybody should find none.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 \
@@ -84,7 +93,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     TRITON_CACHE_DIR=/tmp/cache/triton
 
 ARG TORCH_BUILD
-RUN --mount=type=bind,source=docker/smoke.py,target=/mnt/smoke.py python3 /mnt/smoke.py "$TORCH_BUILD"
+# What libraries leave in /tmp when they are first used stays out: ONNX Runtime numbers the machine, and a cache folder of
+# root would be in the way of any other user.
+RUN --mount=type=bind,source=docker/smoke.py,target=/mnt/smoke.py --mount=type=tmpfs,target=/tmp python3 /mnt/smoke.py "$TORCH_BUILD"
+RUN --mount=type=bind,source=docker/sbom.py,target=/mnt/sbom.py \
+    --mount=type=bind,from=sbom,source=/opt/sbom,target=/mnt/sbom \
+    PYTHONPATH=/mnt/sbom python3 /mnt/sbom.py /usr/share/sbom/twofold.cdx.json
 
 EXPOSE 8080
 ARG VERSION
@@ -92,6 +106,7 @@ ARG REVISION
 LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true \
       com.amazonaws.sagemaker.capabilities.bidirectional-streaming=true \
+      twofold.sbom=/usr/share/sbom/twofold.cdx.json \
       org.opencontainers.image.title=twofold \
       org.opencontainers.image.description="One image that trains and serves PyTorch models on Amazon SageMaker and on a laptop" \
       org.opencontainers.image.licenses=Apache-2.0 \
@@ -101,3 +116,33 @@ LABEL com.amazonaws.sagemaker.capabilities.multi-models=true \
 # No ENTRYPOINT: `train`, `serve` and any foreign command run as they are. With no command at all, as SDK v3 starts
 # a container in local mode and as processing jobs do, `auto` finds out from /opt/ml what is asked.
 CMD ["twofold", "auto"]
+
+
+# For SageMaker Studio: the same environment with JupyterLab, rehearsal and the verbs of a model's life added.
+FROM dependencies AS wheels
+COPY docker/locks/studio.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip wheel --no-deps --require-hashes --wheel-dir /wheels -r /locks/studio.txt
+
+
+FROM image AS studio
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends curl gzip tar unzip \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && useradd --uid 1000 --gid 100 --create-home --shell /bin/bash sagemaker-user
+RUN --mount=type=bind,from=wheels,source=/wheels,target=/mnt/wheels \
+    --mount=type=bind,source=docker/locks/studio.txt,target=/mnt/studio.txt \
+    sed 's/ *--hash=[^ ]*//; s/ *\\$//' /mnt/studio.txt > /tmp/studio.txt \
+    && pip3 install --no-cache-dir --no-index --no-deps --find-links /mnt/wheels -r /tmp/studio.txt \
+    && rm /tmp/studio.txt && chmod -R o+rX /opt/venv
+COPY --chmod=755 docker/jupyterlab /opt/venv/bin/jupyterlab
+ENV SHELL=/bin/bash
+EXPOSE 8888
+USER 1000:100
+WORKDIR /home/sagemaker-user
+CMD ["jupyterlab"]
+
+
+# What `docker build` makes without --target.
+FROM image AS final

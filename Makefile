@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-image test test-slow test-browser lint types image test-image bench lock clean
+.PHONY: help demo demo-image test test-slow test-browser lint types image image-studio test-image audit bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ lint: $(READY) ## Check style: Python, Dockerfile, shell, CloudFormation
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint examples/pipeline/pipeline.yaml
-	$(BIN)/shellcheck .ci/run .ci/engine .ci/browser docker/build docker/client docker/lock docker/trim docker/cluster/rehearse
+	$(BIN)/shellcheck .ci/run .ci/engine .ci/browser docker/audit docker/build docker/client docker/jupyterlab docker/lock docker/trim docker/cluster/rehearse
 
 types: $(READY) ## Check types, strictly
 	$(BIN)/mypy
@@ -43,8 +43,16 @@ types: $(READY) ## Check types, strictly
 image: ## Build twofold:cpu (twofold:cuda with `docker/build cuda`)
 	docker/build cpu
 
+image-studio: ## Build twofold:studio: the same with JupyterLab, for SageMaker Studio
+	IMAGE=twofold:studio docker/build cpu --target studio
+
 test-image: $(READY) ## Test the built image: docker run, two hosts, AWS's SDKs in local mode
 	PATH="$$(dirname "$$(docker/client)"):$$PATH" $(BIN)/pytest -m image tests/image $(PYTEST)
+
+audit: ## Ask PyPI for known vulnerabilities of what the image holds
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && \
+		build/audit/bin/pip install --quiet --require-hashes -r docker/locks/audit.txt; }
+	PIP_AUDIT=$(CURDIR)/build/audit/bin/pip-audit docker/audit
 
 bench: $(READY) ## Measure, and print what goes to benchmarks/results/
 	$(BIN)/python benchmarks/startup.py

@@ -104,7 +104,7 @@ def test_every_verb_exists_and_they_come_in_order(spec: dict) -> None:
     rules = re.findall(r"^([a-z][a-z -]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = {target for rule in rules for target in rule.split()}
 
-    assert called == ["lint", "types", "test", "test-slow", "image", "test-image"]
+    assert called == ["lint", "types", "audit", "test", "test-slow", "image", "test-image"]
     assert set(called) <= targets
 
 
@@ -117,7 +117,7 @@ def test_a_good_build_is_pushed_under_a_new_tag_and_handed_on_by_digest(spec: di
     calls = build(spec, tmp_path)
 
     tag = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/twofold:0123456789ab-17"
-    assert calls[:5] == ["make lint types", "make test", "make test-slow", "make image", "make test-image"]
+    assert calls[:5] == ["make lint types audit", "make test", "make test-slow", "make image", "make test-image"]
     # The two ends of the login's pipe run at the same time.
     assert sorted(calls[5:7]) == [
         "aws ecr get-login-password --region eu-west-1",
@@ -131,7 +131,7 @@ def test_a_good_build_is_pushed_under_a_new_tag_and_handed_on_by_digest(spec: di
 @pytest.mark.parametrize(
     "failing",
     [
-        "make lint types",
+        "make lint types audit",
         "make test",
         "make test-slow",
         "make image",

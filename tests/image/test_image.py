@@ -121,7 +121,7 @@ def test_no_program_changes_the_user(run: Callable) -> None:
 
 
 def test_no_compiler_and_no_downloader_is_there(run: Callable) -> None:
-    done = run("sh", "-c", "command -v gcc cc g++ c++ clang ld as make curl wget")
+    done = run("bash", "-c", "type -P gcc cc g++ c++ clang ld as make curl wget")
     assert done.stdout == ""
 
 

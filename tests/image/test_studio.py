@@ -1,0 +1,63 @@
+"""The image for SageMaker Studio: contract.md 9.2."""
+
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Container, wait_until
+
+ROOT = Path(__file__).parents[2]
+NAME = "twofold:studio"
+USER = ("--user", "1000:100")
+
+
+@pytest.fixture(scope="module")
+def studio(docker: Callable) -> str:
+    """The image, built on the layers of the one that is tested."""
+    build = subprocess.run(
+        [ROOT / "docker" / "build", "cpu", "--target", "studio"],
+        env={**os.environ, "IMAGE": NAME}, capture_output=True, text=True, timeout=560, check=False,
+    )  # fmt: skip
+    assert build.returncode == 0, build.stderr[-2000:]
+    return NAME
+
+
+@pytest.fixture
+def lab(docker: Callable, studio: str, names: Callable[[], str]) -> Iterator[Container]:
+    """JupyterLab, started as the platform does."""
+    name = names()
+    docker("run", "--detach", "--name", name, *USER, "--publish", "127.0.0.1::8888", studio, "jupyterlab")
+    yield Container(name)
+    docker("rm", "--force", "--volumes", name, check=False)
+
+
+def status(url: str) -> int:
+    try:
+        return urllib.request.urlopen(url, timeout=5).status
+    except (urllib.error.URLError, ConnectionError):
+        return 0
+
+
+@pytest.mark.timeout(600)
+def test_jupyterlab_answers_where_studio_asks(docker: Callable, lab: Container) -> None:
+    place = docker("port", lab.name, "8888/tcp").stdout.splitlines()[0]
+    health = f"http://{place}/jupyterlab/default/api/status"
+    wait_until(lambda: status(health) == 200, health, seconds=60)
+    # No token is asked for, and the extension that tells when nobody works any more is there.
+    assert status(f"http://{place}/jupyterlab/default/lab") == 200
+    assert status(f"http://{place}/jupyterlab/default/api/idle") == 200
+    assert lab.execute("id", "-un").stdout == "sagemaker-user\n"
+    assert lab.execute("jupyter", "kernelspec", "list").stdout.count("python3") >= 1
+
+
+def test_it_has_the_tools_of_studio_and_no_more_rights(docker: Callable, studio: str) -> None:
+    found = docker("run", "--rm", studio, "bash", "-c", "type -P curl unzip tar gzip").stdout
+    assert len(found.splitlines()) == 4
+    assert docker("run", "--rm", studio, "pip3", "check").returncode == 0
+    search = ("find", "/", "-xdev", "-perm", "/6000", "-type", "f")
+    assert docker("run", "--rm", "--user", "0", studio, *search).stdout == ""
