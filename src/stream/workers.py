@@ -9,6 +9,7 @@ pickled or imported again. Random numbers are seeded for each batch, by its plac
 number changes nothing.
 """
 
+import atexit
 import contextlib
 import hashlib
 import os
@@ -22,7 +23,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -78,18 +79,27 @@ def transformed(
             yield result, ids
 
     results = read_ahead(feed(), 2 * count, Stop())
-    try:
-        for thread in threads:
-            thread.start()
-        for result, ids in results:
-            yield result.result(), ids
-    finally:
-        results.close()
+
+    def end() -> None:
+        # It is executing where the program ends while another thread waits for a batch.
+        with contextlib.suppress(ValueError):
+            results.close()
         for worker in workers:
             worker.end()
             waiting.put(None)
         for thread in threads:
             thread.join()
+
+    for thread in threads:
+        thread.start()
+    # A thread that is in torch when the interpreter is taken down aborts the process.
+    atexit.register(end)
+    try:
+        for result, ids in results:
+            yield result.result(), ids
+    finally:
+        atexit.unregister(end)
+        end()
         for worker in workers:
             worker.close()
 
@@ -110,7 +120,7 @@ class _Worker:
                 _work(theirs, transform, program)
             theirs.close()
         self._lock = threading.Lock()
-        self._code: int | None = None
+        self._over, self._code = False, cast("int | None", None)
 
     def serve(self, waiting: "SimpleQueue[_Waiting | None]") -> None:
         """Have the worker transform one batch after the other, until there is None."""
@@ -123,8 +133,6 @@ class _Worker:
 
     def end(self) -> None:
         """End the process, whatever it does."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
         self._reap()
         # Whoever still reads from it is told that it has gone.
         with contextlib.suppress(OSError):
@@ -149,10 +157,14 @@ class _Worker:
         return answer
 
     def _reap(self) -> int | None:
-        """Wait for the end of the process; its exit code, None if somebody else has waited for it."""
-        with self._lock, contextlib.suppress(ChildProcessError):
-            if self._code is None:
-                self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        """End the process, if it has not; its exit code, None if somebody else has waited for it."""
+        with self._lock:
+            if not self._over:
+                self._over = True
+                with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                    # One that is ending by itself keeps its own exit code.
+                    os.kill(self._pid, signal.SIGKILL)
+                    self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         return self._code
 
 
