@@ -29,7 +29,7 @@ def concurrent(subject: Subject) -> str:
 
 
 def ping_beside_load(subject: Subject) -> str:
-    """Twice as many large requests as there are cores, without a pause."""
+    """Four times as many large requests as there are cores, without a pause: a queue that workers need a while for."""
     with subject.serve() as server:
         pings, requests = _under_load(subject, server)
     slowest = max(ping.seconds for ping in pings)
@@ -71,7 +71,7 @@ def _under_load(subject: Subject, server: Server) -> tuple[list[Answer], list[An
         while not ended.is_set():
             requests.append(server.ask("POST", "/invocations", body, subject.request.headers))
 
-    threads = [threading.Thread(target=ask_on) for _ in range(2 * subject.engine.cores)]
+    threads = [threading.Thread(target=ask_on) for _ in range(4 * subject.engine.cores)]
     for thread in threads:
         thread.start()
     pings, deadline = [], time.monotonic() + LOAD_S

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -158,6 +157,9 @@ def _vocabulary(manifest: Manifest, real: Tensor) -> int:
 
 def _worst_error(data: bytes, answers: nn.Module, batches: Iterator[Tensor]) -> float:
     """Return the largest error, relative to answers above 1; infinite where shapes differ or one is not finite."""
+    # Not at the top: it is needed at the very end, and would keep the first step waiting.
+    import onnxruntime  # noqa: PLC0415
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

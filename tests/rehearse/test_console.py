@@ -148,6 +148,7 @@ def test_a_person_watches_a_job_and_asks_an_endpoint(shared, make, browser):
     browser.get(f"{shared.address}{PAGES}Endpoint/{endpoint}")
     browser.find_element("name", "body").send_keys("<i>1</i>")
     browser.find_element("css selector", "#ask button").click()
+    until(lambda: browser.find_elements("id", "answer"), "the answer comes")
     assert '"body": "<i>1</i>"' in browser.find_element("id", "answer").text
     until(lambda: browser.find_elements("css selector", "#charts svg"), "the request is counted")
     assert [entry["message"] for entry in browser.get_log("browser")] == [], "the browser complains of nothing"

@@ -194,7 +194,8 @@ def test_a_signal_to_the_whole_group_is_the_programs_alone(dataset):
 def test_what_a_transform_prints_is_printed_once(dataset, capfd):
     print("before", end="")
     list(StreamingLoader(dataset, 100, transform=lambda batch: print("within") or batch, workers=2))
-    assert sorted(capfd.readouterr().out.replace("before", "before\n").split()) == ["before", "within", "within"]
+    printed = capfd.readouterr().out
+    assert (printed.count("before"), printed.count("within")) == (1, 2)  # what two workers print may share a line
 
 
 @pytest.mark.parametrize(("workers", "transform"), [(-1, doubled), (2, None)])
@@ -237,11 +238,20 @@ def test_workers_end_with_the_program(tmp_path, write_recordio, last, seconds, c
         time.sleep(0.05)
 
 
+def shared_memory() -> set[str]:
+    """Return what this process has open or mapped below /dev/shm."""
+    # Not readlink: the descriptor of the listing itself is closed by then.
+    opened = {os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()}
+    mapped = {line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    return {name for name in opened | mapped if name.startswith("/dev/shm")}
+
+
 def test_nothing_is_put_into_shared_memory(dataset):
     def look(_batch):
-        descriptors = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-        return {"seen": Path("/proc/self/maps").read_text() + " ".join(descriptors)}
+        return {"seen": " ".join(sorted(shared_memory()))}
 
+    # Workers are forks: what another test has left in this process is theirs too.
+    before = shared_memory()
     found = [batch["seen"] for batch in StreamingLoader(dataset, 50, transform=look, workers=2)]
     assert len(found) == 4
-    assert not any("/dev/shm" in seen for seen in found)
+    assert all(set(seen.split()) <= before for seen in found)
