@@ -44,6 +44,8 @@ class Spec:
     """Whether it answers on a port."""
     port_variable: str = BIND_TO_PORT
     """Variable that tells it the port, where that is not 8080."""
+    root: bool = False
+    """Whether it runs as root, whatever user the image names."""
     memory_mb: int | None = None
     """Serverless: memory; the root is read-only then and the user has no rights."""
 
@@ -92,8 +94,8 @@ class Backend(Protocol):
     def group(self, name: str, hosts: int, *, isolated: bool = False) -> Group:
         """Make the network of a job; `isolated` leaves it no way out."""
 
-    def has(self, command: str) -> bool:
-        """Whether it can start a command; an engine knows no sooner than it has the image."""
+    def has(self, command: str, image: str) -> bool:
+        """Whether it has a command of ours, or the image that it is in."""
 
     def sweep(self) -> int:
         """Kill and remove what a dead rehearsal on the same state has left; how many."""

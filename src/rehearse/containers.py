@@ -78,9 +78,13 @@ class DockerBackend:
             ) from error
         return ContainerGroup(self._engine, network, hosts, self._mark, listener)
 
-    def has(self, command: str) -> bool:
-        """Whether it can start a command: nobody knows before the image is there."""
+    def has(self, command: str, image: str) -> bool:
+        """Whether the engine has the image."""
         del command
+        try:
+            self._engine.images.get(image)
+        except ImageNotFound:
+            return False
         return True
 
     def sweep(self) -> int:
@@ -210,4 +214,6 @@ def _limits(spec: Spec) -> dict[str, object]:
             "user": NOBODY,
         }
     # As root, as on the platform, unless we could not remove then what it has written.
-    return {} if os.getuid() == 0 else {"user": f"{os.getuid()}:{os.getgid()}"}
+    if os.getuid() != 0:
+        return {"user": f"{os.getuid()}:{os.getgid()}"}
+    return {"user": "0:0"} if spec.root else {}

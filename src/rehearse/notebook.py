@@ -8,7 +8,7 @@ from ..errors import ApiError
 from . import listing
 from .aws import arn
 from .context import Context
-from .notebook_run import COMMAND, CONFIG, KIND, NotebookRun
+from .notebook_run import COMMAND, CONFIG, IMAGE, KIND, NotebookRun
 from .store import Document
 
 _KEPT = ("InstanceType", "RoleArn", "VolumeSizeInGB", "DefaultCodeRepository", "AdditionalCodeRepositories")
@@ -146,16 +146,24 @@ def recover(context: Context) -> None:
 
 
 def _check(context: Context, request: Document) -> None:
-    if not context.backend.has(COMMAND):
-        raise ApiError(
-            f"There is no {COMMAND} on this machine. Expected one beside the rehearsal: pip install jupyterlab.",
-            code="NotRehearsed",
+    if not context.backend.has(COMMAND, IMAGE):
+        missing = (
+            f"There is no {COMMAND} on this machine. Expected one beside the rehearsal: pip install jupyterlab."
+            if context.backend.stands_in
+            else f"The engine has no image {IMAGE}. Expected our own: IMAGE={IMAGE} docker/build cpu --target studio"
         )
+        raise ApiError(missing, code="NotRehearsed")
     if request.get("LifecycleConfigName"):
         context.store.get(CONFIG, request["LifecycleConfigName"])
     for url in [request.get("DefaultCodeRepository"), *request.get("AdditionalCodeRepositories", [])]:
         if url and not url.startswith("https://"):
             raise ApiError(f"The code repository {url!r} is rehearsed by its https:// address.", code="NotRehearsed")
+        if url and not context.backend.stands_in:
+            raise ApiError(
+                f"The code repository {url!r} is not cloned: {IMAGE} has no git. Expected none on a Docker engine: "
+                f"leave it out, or take --backend process.",
+                code="NotRehearsed",
+            )
 
 
 def _check_scripts(request: Document) -> None:

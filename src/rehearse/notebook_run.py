@@ -171,6 +171,7 @@ class NotebookRun:
             on_line=stream.line,
             serves=serves,
             port_variable="JUPYTER_PORT",
+            root=True,
         )
 
     def _repositories(self) -> list[str]:

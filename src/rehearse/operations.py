@@ -314,7 +314,7 @@ NOTEBOOKS = {
         "PlatformIdentifier IpAddressType InstanceMetadataServiceConfiguration",
         same="JupyterLab with a folder that stays, lifecycle scripts with their 5 minutes and log streams, git clone",
         differs="JupyterLab of this machine, as you, with a folder for /home/ec2-user; on Docker "
-        "a container of twofold:studio; no Git credentials, no CreateCodeRepository",
+        "a container of twofold:studio, as root, without git clone; no Git credentials, no CreateCodeRepository",
     ),
     "DescribeNotebookInstance": Operation(call=notebook.describe, does=_NAMED, same="every field"),
     "ListNotebookInstances": Operation(

@@ -42,8 +42,9 @@ class ProcessBackend:
         del name, isolated
         return ProcessGroup(hosts, self._mark, self._environ)
 
-    def has(self, command: str) -> bool:
+    def has(self, command: str, image: str) -> bool:
         """Whether a command is on the PATH of what it starts."""
+        del image
         return shutil.which(command, path=self._environ["PATH"]) is not None
 
     def sweep(self) -> int:

@@ -148,6 +148,18 @@ def image(docker: Run) -> str:
 
 
 @pytest.fixture(scope="session")
+def studio(docker: Run) -> str:
+    """Name of the image for Studio, built on the layers of the one that is tested."""
+    name = "twofold:studio"
+    build = subprocess.run(
+        [ROOT / "docker" / "build", "cpu", "--target", "studio"],
+        env={**os.environ, "IMAGE": name}, capture_output=True, text=True, timeout=560, check=False,
+    )  # fmt: skip
+    assert build.returncode == 0, build.stderr[-2000:]
+    return name
+
+
+@pytest.fixture(scope="session")
 def names() -> Callable[[], str]:
     """Names of containers that nobody else on this machine has."""
     numbers = count(1)

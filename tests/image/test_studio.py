@@ -1,30 +1,14 @@
 """The image for SageMaker Studio: contract.md 9.2."""
 
-import os
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from .conftest import Container, wait_until
 
-ROOT = Path(__file__).parents[2]
-NAME = "twofold:studio"
 USER = ("--user", "1000:100")
-
-
-@pytest.fixture(scope="module")
-def studio(docker: Callable) -> str:
-    """The image, built on the layers of the one that is tested."""
-    build = subprocess.run(
-        [ROOT / "docker" / "build", "cpu", "--target", "studio"],
-        env={**os.environ, "IMAGE": NAME}, capture_output=True, text=True, timeout=560, check=False,
-    )  # fmt: skip
-    assert build.returncode == 0, build.stderr[-2000:]
-    return NAME
 
 
 @pytest.fixture

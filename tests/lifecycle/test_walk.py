@@ -26,11 +26,16 @@ def rehearsal(tmp_path_factory):
 @pytest.fixture
 def twofold(rehearsal, tmp_path):
     """Type `twofold VERB ...` in the project's folder; returns stdout."""
+    return typed(rehearsal, tmp_path)
+
+
+def typed(rehearsal, folder):
+    """What types `twofold VERB ...` in a folder, asks a rehearsal, and returns stdout."""
 
     def run(*arguments):
         done = subprocess.run(
             [sys.executable, "-P", "-m", "twofold", *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env={**os.environ, "AWS_ENDPOINT_URL": rehearsal.address},
             capture_output=True,
             text=True,
@@ -43,23 +48,31 @@ def twofold(rehearsal, tmp_path):
     return run
 
 
+def lay(folder):
+    """Lay out the digits, and twenty of them without their labels in held.csv; returns these with labels."""
+    subprocess.run([sys.executable, DIGITS, folder / "data"], check=True, capture_output=True)
+    held = (folder / "data" / "validation" / "digits.csv").read_text().splitlines()[:20]
+    (folder / "held.csv").write_text("".join(line.split(",", 1)[1] + "\n" for line in held))
+    return held
+
+
+def right(answers, held):
+    """How many answers, a line of probabilities each, are the digit that it was."""
+    kinds = [max(range(10), key=list(map(float, line.split(","))).__getitem__) for line in answers.splitlines()]
+    return sum(kind == int(line.split(",", 1)[0]) for kind, line in zip(kinds, held, strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_model_from_its_data_to_its_end(twofold, rehearsal, tmp_path):
-    subprocess.run([sys.executable, DIGITS, tmp_path / "data"], check=True, capture_output=True)
-    held = (tmp_path / "data" / "validation" / "digits.csv").read_text().splitlines()[:20]
-    (tmp_path / "held.csv").write_text("".join(line.split(",", 1)[1] + "\n" for line in held))
-
+    held = lay(tmp_path)
     twofold("init", "--project", "digits", "--data", "training=data/training", "--data", "validation=data/validation")
     job = twofold("train", "--local", "-p", "epochs=3", "-p", "baseline=true", "-p", "export_onnx=false").strip()
     assert job.startswith("digits-train-")
     assert "epoch=2" in twofold("logs", job, "--local")
 
     assert twofold("deploy", "--local") == "digits\n"
-    answers = twofold("invoke", "--local", "--input", "held.csv", "--accept", "text/csv").splitlines()
-    kinds = [max(range(10), key=list(map(float, line.split(","))).__getitem__) for line in answers]
-    right = sum(kind == int(line.split(",", 1)[0]) for kind, line in zip(kinds, held, strict=True))
-    assert right >= 17
+    assert right(twofold("invoke", "--local", "--input", "held.csv", "--accept", "text/csv"), held) >= 17
 
     # From the registry, beside the first, with requests kept.
     assert json.loads(twofold("evaluate", "--local", "--threshold", "0.5"))["serving"] is not None
