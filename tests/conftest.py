@@ -26,6 +26,9 @@ from twofold.contract.paths import Paths
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# ONNX Runtime in the process of the tests; of the verbs it is their own business.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output/data"
 _OF_THE_PLATFORM = ("SM_", "SAGEMAKER_", "TWOFOLD_", "TRAINING_JOB_", "AWS_")
 DEADLINE = 120

@@ -12,9 +12,10 @@ import click
 
 from ..contract.endpoint import read_endpoint
 from ..contract.logs import configure
-from ..contract.paths import Paths
+from ..contract.paths import Paths, scratch
 from ..errors import TwofoldError
 from .engine import read_engine_settings
+from .own_folder import own_folder
 from .settings import read_server_settings
 
 log = logging.getLogger("twofold.serve")
@@ -33,8 +34,11 @@ def main() -> None:
     """
     # As PID 1 a process has no default for SIGTERM: without this, a stop while the model loads would wait for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # ONNX Runtime would tell its makers how it is used, from threads that no fork takes along, and number the machine.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        serve(os.environ)
+        with own_folder():
+            serve(os.environ)
     except TwofoldError as error:
         click.echo(f"serve: {error}", err=True)
         sys.exit(error.exit_code)
@@ -63,7 +67,7 @@ def serve(environ: Mapping[str, str]) -> None:
         from .models_app import create_models_app  # noqa: PLC0415
         from .registry import Registry  # noqa: PLC0415
 
-        run(create_models_app(Registry(endpoint, engine), endpoint), endpoint, settings)
+        run(create_models_app(Registry(endpoint, engine, scratch() / "models"), endpoint), endpoint, settings)
     porter = Porter(endpoint.port)
     phases["imports"] = time.perf_counter()
     service = open_service(Paths.from_environ(environ).model, endpoint, engine)

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import multiprocessing
+import multiprocessing.util
 import os
 import shutil
 import tempfile
@@ -23,7 +24,6 @@ import orjson
 
 from ..contract.endpoint import Endpoint
 from ..contract.logs import configure
-from ..contract.paths import scratch
 from ..errors import InsufficientMemory, ModelError, TwofoldError
 from .engine import EngineSettings
 from .invocation import Invocation, Reply, refusal
@@ -34,11 +34,31 @@ _PART, _END, _BROKEN, _STOP = b"p", b"e", b"b", b"s"
 _GRACE = 5.0
 """Seconds for a process to end by itself."""
 _KILLED = -9
+_LONGEST = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")
+"""Bytes of a folder's name with which the address of a socket below it is short enough for the kernel."""
 
 log = logging.getLogger(__name__)
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
+
+
+def prepare_folder(temporary: Path) -> None:
+    """Begin with an empty folder for temporary files: those of models, and the socket by which they are forked.
+
+    Call it once in the server's process, before the first model; what a process before this one has left is removed.
+    """
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(exist_ok=True)
+    short = os.fspath(temporary)
+    if len(os.fsencode(short)) > _LONGEST:
+        # The same folder by another name, for as long as this process lives.
+        short = f"/proc/{os.getpid()}/fd/{os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)}"
+    before, tempfile.tempdir = tempfile.tempdir, short
+    try:
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = before
 
 
 class ProcessEnded(TwofoldError):
@@ -48,23 +68,29 @@ class ProcessEnded(TwofoldError):
 class ModelProcess:
     """The side of the server: one request at a time."""
 
-    def __init__(self, folder: Path, endpoint: Endpoint, settings: EngineSettings) -> None:
-        """Start a process and wait until its model is loaded.
+    def __init__(self, folder: Path, endpoint: Endpoint, settings: EngineSettings, temporary: Path) -> None:
+        """Start a process and wait until its model is loaded; its temporary files are in a folder below `temporary`.
 
         Raises:
             ModelError: it cannot be loaded.
             InsufficientMemory: the process was killed.
         """
         self._connection, inner = _CONTEXT.Pipe()
-        self._scratch = tempfile.mkdtemp(prefix="model-", dir=scratch())
+        self._scratch = tempfile.mkdtemp(prefix="model-", dir=temporary)
         arguments = (inner, self._scratch, folder, endpoint, settings)
         self._process = _CONTEXT.Process(target=run, args=arguments, daemon=True)
-        self._process.start()
-        inner.close()
         try:
-            said = orjson.loads(self.receive(endpoint.startup_timeout))
-        except ProcessEnded as error:
+            self._start(inner, folder, endpoint.startup_timeout)
+        except BaseException:
             self.end()
+            raise
+
+    def _start(self, inner: Connection, folder: Path, timeout: float) -> None:
+        with inner:
+            self._process.start()
+        try:
+            said = orjson.loads(self.receive(timeout))
+        except ProcessEnded as error:
             if self._process.exitcode == _KILLED:
                 raise InsufficientMemory(
                     f"The process that loaded {folder} was killed, most likely for want of memory. Unload other "
@@ -72,7 +98,6 @@ class ModelProcess:
                 ) from error
             raise ModelError(f"{folder}: {error} Look for the cause in the log.") from error
         if said["error"]:
-            self.end()
             raise ModelError(said["error"])
 
     @property
@@ -105,10 +130,11 @@ class ModelProcess:
     def end(self) -> None:
         """End the process; its memory is free when this returns."""
         self._connection.close()
-        self._process.join(_GRACE)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        if self._process.pid is not None:
+            self._process.join(_GRACE)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def stop_parts(self) -> None:

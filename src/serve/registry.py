@@ -17,7 +17,7 @@ from ..contract.machine import memory_total, private_memory
 from ..errors import AlreadyLoaded, InsufficientMemory, NotLoaded, Overloaded, RequestError, TooSlow
 from .engine import EngineSettings
 from .invocation import Invocation, Reply
-from .model_process import ModelProcess, ProcessEnded
+from .model_process import ModelProcess, ProcessEnded, prepare_folder
 
 _SHARE = 0.85
 """Of all memory that models may take: the rest is for the server and for requests."""
@@ -46,9 +46,12 @@ class Entry:
 class Registry:
     """All models, by name; safe to use from several threads of one process."""
 
-    def __init__(self, endpoint: Endpoint, settings: EngineSettings) -> None:
-        """Begin with no model; make it before the server's process is forked."""
-        self._endpoint, self._settings = endpoint, settings
+    def __init__(self, endpoint: Endpoint, settings: EngineSettings, folder: Path) -> None:
+        """Begin with no model; make it before the server's process is forked.
+
+        `folder` is for the models' temporary files; what is in it is thrown away.
+        """
+        self._endpoint, self._settings, self._folder = endpoint, settings, folder
         self._budget = endpoint.models_memory_bytes
         if self._budget is None:
             self._budget = int(memory_total() * _SHARE)
@@ -181,7 +184,7 @@ class Registry:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         self._check_fits(entry, size, "its files alone have")
         entry.memory = size
-        process = ModelProcess(folder, self._endpoint, self._settings)
+        process = ModelProcess(folder, self._endpoint, self._settings, self._folder)
         try:
             found = private_memory(process.pid)
             self._check_fits(entry, found, "loaded it takes")
@@ -216,6 +219,7 @@ class Registry:
         if self._process == os.getpid():
             return
         self._process = os.getpid()
+        prepare_folder(self._folder)
         for name, url in orjson.loads(os.pread(self._kept, os.fstat(self._kept).st_size, 0) or b"[]"):
             self._entries[name] = Entry(name, url)
             self._entries[name].ready = True

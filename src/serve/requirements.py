@@ -1,10 +1,7 @@
 """A user's `requirements.txt`, installed before their code is imported: from wheels beside it, else from an index."""
 
-import atexit
 import importlib
 import logging
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,7 +44,6 @@ def install(code: Path) -> None:
     start = time.monotonic()
     wheels = code / WHEELS
     target = Path(tempfile.mkdtemp(prefix="requirements-", dir=scratch()))
-    atexit.register(_remove, target, os.getpid())
     source = ["--no-index", "--find-links", str(wheels)] if wheels.is_dir() else []
     done = subprocess.run(
         [
@@ -82,12 +78,6 @@ def install(code: Path) -> None:
         sys.path.insert(0, site)
     importlib.invalidate_caches()
     log.info("%s installed in %.1f s", file, time.monotonic() - start)
-
-
-def _remove(target: Path, process: int) -> None:
-    """Clean up at the end of the process that installed, not of those that it forked."""
-    if os.getpid() == process:
-        shutil.rmtree(target, ignore_errors=True)
 
 
 def _message(file: Path, output: str, wheels: Path | None) -> str:

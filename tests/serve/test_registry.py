@@ -16,7 +16,7 @@ class Pretended:
 
     started = 0
 
-    def __init__(self, folder, endpoint, settings):
+    def __init__(self, folder, endpoint, settings, temporary):
         type(self).started += 1
         if folder.name == "broken":
             raise ModelError("broken")
@@ -34,10 +34,11 @@ def registry(monkeypatch, tmp_path):
     """registry(**settings) -> a table whose models take 100 bytes each."""
     monkeypatch.setattr(module, "ModelProcess", Pretended)
     monkeypatch.setattr(module, "private_memory", lambda _: 100)
+    monkeypatch.setattr(module, "prepare_folder", lambda _: None)
     monkeypatch.setattr(Pretended, "started", 0)
     for name in ("a", "b", "broken"):
         (tmp_path / name).mkdir()
-    return lambda **settings: Registry(Endpoint(**settings), EngineSettings())
+    return lambda **settings: Registry(Endpoint(**settings), EngineSettings(), tmp_path)
 
 
 def test_the_budget_counts_what_is_loaded(registry, tmp_path):

@@ -1,4 +1,3 @@
-import atexit
 import base64
 import hashlib
 import os
@@ -15,7 +14,6 @@ from twofold.serve.requirements import install
 def code(tmp_path, monkeypatch):
     """A code folder; whatever is installed from it is gone after the test."""
     monkeypatch.setattr(requirements, "scratch", lambda: tmp_path)
-    monkeypatch.setattr(atexit, "register", lambda *_: None)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -80,12 +78,3 @@ def test_without_a_network_the_way_out_is_named(code):
     (code / "requirements.txt").write_text("twofold-test-nowhere==3\n")
     with pytest.raises(ConfigError, match=r"requirements.txt cannot be installed: .*There is no network .*wheels/"):
         install(code)
-
-
-def test_what_was_installed_goes_with_the_process_that_did_it(tmp_path):
-    folder = tmp_path / "requirements-x"
-    folder.mkdir()
-    requirements._remove(folder, -1)
-    assert folder.exists()
-    requirements._remove(folder, requirements.os.getpid())
-    assert not folder.exists()
