@@ -90,11 +90,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     HF_HOME=/tmp/cache/huggingface \
     MPLCONFIGDIR=/tmp/cache/matplotlib \
     TORCHINDUCTOR_CACHE_DIR=/tmp/cache/inductor \
-    TRITON_CACHE_DIR=/tmp/cache/triton
+    TRITON_CACHE_DIR=/tmp/cache/triton \
+    ORT_DISABLE_TELEMETRY=1
 
 ARG TORCH_BUILD
-# What libraries leave in /tmp when they are first used stays out: ONNX Runtime numbers the machine, and a cache folder of
-# root would be in the way of any other user.
+# What libraries leave in /tmp when they are first used stays out: a cache folder of root would be in the way of any other
+# user.
 RUN --mount=type=bind,source=docker/smoke.py,target=/mnt/smoke.py --mount=type=tmpfs,target=/tmp python3 /mnt/smoke.py "$TORCH_BUILD"
 RUN --mount=type=bind,source=docker/sbom.py,target=/mnt/sbom.py \
     --mount=type=bind,from=sbom,source=/opt/sbom,target=/mnt/sbom \

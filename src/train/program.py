@@ -175,4 +175,6 @@ def leave(code: int) -> NoReturn:
 
 if __name__ == "__main__":
     stacks.listen(Path(os.environ[reports.SCRATCH_VARIABLE]), int(os.environ.get("RANK", "0")))
+    # ONNX Runtime, which verifies the artifact's program, would tell its makers.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     leave(main(os.environ))

@@ -220,3 +220,14 @@ def test_a_rank_that_dies_before_it_can_speak_ends_the_job(make_tree, run_verb, 
     paths = make_tree(channels, **RUN, processes_per_host=2)
     run = run_verb(TRAIN, paths, environ={"PYTHONPATH": str(tmp_path)}, expect=9)
     assert run.failure.startswith("user code: rank 1: ended with exit code 9 without an error: some code called exit")
+
+
+@pytest.mark.slow
+def test_what_verifies_the_program_tells_nobody(make_tree, run_verb, channels, tmp_path, monkeypatch):
+    """ONNX Runtime would number the machine in the temporary folder, and send how it is used to its makers."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    paths = make_tree(channels, **{**RUN, "epochs": 1, "export_onnx": True})
+    run = run_verb(TRAIN, paths, environ={"TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert read_manifest(run.paths.model).onnx is not None
+    assert not (tmp_path / ".ses").exists()
+    assert not list(tmp_path.rglob("*onnxruntime*"))
