@@ -239,6 +239,28 @@ def run_command():
     return run
 
 
+@dataclass
+class Imported:
+    """What a process has imported."""
+
+    modules: set[str]
+
+    @property
+    def packages(self):
+        return {name.partition(".")[0] for name in self.modules}
+
+
+@pytest.fixture(scope="session")
+def imported():
+    """`imported(log)`: what Python's `-X importtime` has listed among other lines."""
+
+    def read(log):
+        lines = [line for line in log.splitlines() if line.startswith("import time:")]
+        return Imported({line.rpartition("|")[2].strip() for line in lines[1:]})
+
+    return read
+
+
 @pytest.fixture
 def browser(tmp_path_factory):
     """A headless Chromium with a profile of its own, driven by selenium; `.ci/browser` installs it."""
