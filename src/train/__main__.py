@@ -23,10 +23,11 @@ from ..errors import TwofoldError
 from . import reports
 from .checkup import examine
 from .config import read_config
-from .failures import STOPPED_EARLY, settle
+from .failures import STOPPED_EARLY, on_host, settle
 from .hang import HangWatch
 from .host_memory import MemoryWatch
-from .launch import STOP_TIMEOUT_S, Launch, plan_launch, processes_per_host, wait_for_hosts
+from .launch import STOP_TIMEOUT_S, Launch, master_port, plan_launch, processes_per_host, wait_for_hosts
+from .peers import Peers, listening
 from .script import find_entry, plan_script
 from .script_requirements import install
 from .script_source import bring_code
@@ -54,6 +55,16 @@ def run(environ: Mapping[str, str]) -> int:
 
 
 def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
+    port = master_port(environ) + 1 if job.cluster.size > 1 else 0
+    with listening(job.cluster, port) as peers:
+        try:
+            return _run_ranks(job, environ, peers)
+        except Exception as error:
+            peers.tell(on_host(job.cluster, outcome.failure_text(error)), outcome.exit_code(error), lost=False)
+            raise
+
+
+def _run_ranks(job: TrainingJob, environ: Mapping[str, str], peers: Peers) -> int:
     plan = _plan_script if job.program else _plan_model
     with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
         reports.reserve(Path(directory))
@@ -64,15 +75,15 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
             launch.environ,
             stop_timeout_s=STOP_TIMEOUT_S,
             has_ranks=launch.has_ranks,
-            hung=partial(_look, memory, _hang_watch(job, Path(directory))),
+            hung=partial(_look, memory, _hang_watch(job, Path(directory)), peers),
         )
-        return settle(job, ending, Path(directory), memory.outcome())
+        return settle(job, ending, Path(directory), memory.outcome(), peers)
 
 
-def _look(memory: MemoryWatch, hung: Callable[[], bool]) -> bool:
-    """Look after the ranks, once a second; tell whether they hang."""
+def _look(memory: MemoryWatch, hung: Callable[[], bool], peers: Peers) -> bool:
+    """Look after the ranks, once a second; tell whether they hang, or have nobody left to work with."""
     memory.look()
-    return hung()
+    return hung() or peers.look()
 
 
 def _hang_watch(job: TrainingJob, directory: Path) -> Callable[[], bool]:

@@ -6,14 +6,17 @@ agent    rank 2 was killed by SIGKILL     ┘             output/data/failure/HO
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contract import outcome
 from ..contract.causes import is_users
+from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
 from . import reports
+from .peers import Peers, Word
 from .reports import Report
 from .stacks import of_faulthandler
 from .supervise import Ending
@@ -39,14 +42,15 @@ class Memory:
     """The fullest moment in words, with what held it; empty where memory was never short."""
 
 
-def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory) -> int:
-    """Judge how the ranks of this host ended, say it, and return the exit code of the job.
+def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory, peers: Peers) -> int:
+    """Judge how the ranks of this host ended, say it, to the other hosts too, and return the exit code of the job.
 
     Args:
         job: says where failure file and output data are.
         ending: of the child that ran them.
         directory: where they left their reports.
         memory: tells whether a killed one was killed by the kernel.
+        peers: are asked for the cause where this host has only lost its peers.
     """
     if ending.returncode == 0:
         return 0
@@ -59,13 +63,40 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory) ->
     if report is None:
         code, sentence = outcome.signal_exit(ending.returncode)
         text = f"internal: the ranks left no report, see the log: their parent {sentence}"
-        report = _explained(Report("", text, code), memory)
+        # Ranks that were ended because another host had failed leave none either.
+        report = _explained(Report("", text, code, peer=peers.have_spoken), memory)
+        found = [report]
     reports.release(directory)
-    log.error("%s%s", f"{report.source}: " if report.source else "", report.message)
-    evidence = [path for pattern in EVIDENCE for path in sorted(directory.glob(pattern)) if path.stat().st_size]
-    kept = _write_full(job, found or [report], evidence)
-    outcome.write_failure(job.paths, report.message + (f" All ranks: {kept} in the output data." if kept else ""))
+    text, lost = on_host(job.cluster, report.message), report.peer or report.exit_code == STOPPED_EARLY
+    if lost:
+        peers.tell(text, report.exit_code, lost=True)
+        if word := peers.cause():
+            return _echo(job, word, found, directory)
+        text += f" No word from {', '.join(peers.silent())}: look there first." if peers.silent() else ""
+    log.error("%s%s", f"{report.source}: " if report.source else "", text)
+    kept = _write_full(job, found, directory)
+    text += f" All ranks: {kept} in the output data." if kept else ""
+    if not lost:
+        peers.tell(text, report.exit_code, lost=False)
+    outcome.write_failure(job.paths, text)
     return report.exit_code
+
+
+def _echo(job: TrainingJob, word: Word, found: Sequence[Report], directory: Path) -> int:
+    """Say what another host has found, as that host says it."""
+    theirs = Report(f"host {word.host}", word.message, word.exit_code, time=time.monotonic())
+    _write_full(job, [theirs, *found], directory)
+    log.error("%s", word.message)
+    outcome.write_failure(job.paths, word.message)
+    return word.exit_code
+
+
+def on_host(cluster: Cluster, message: str) -> str:
+    """Name this host in a message, after the class, where there are several."""
+    cause, _, rest = message.partition(": ")
+    if cluster.size == 1 or not rest:
+        return message
+    return f"{cause}: host {cluster.current_host}{', ' if rest.startswith('rank') else ': '}{rest}"
 
 
 def _placed(report: Report, directory: Path) -> Report:
@@ -93,7 +124,7 @@ def _explained(report: Report, memory: Memory) -> Report:
     return replace(report, message=text)
 
 
-def _write_full(job: TrainingJob, found: Sequence[Report], evidence: Sequence[Path]) -> str:
+def _write_full(job: TrainingJob, found: Sequence[Report], directory: Path) -> str:
     """Write the full report and return its name; empty where it cannot be written, which costs the report only."""
     start = min(report.time for report in found)
     parts = [
@@ -101,6 +132,7 @@ def _write_full(job: TrainingJob, found: Sequence[Report], evidence: Sequence[Pa
         f"{', a consequence' if report.peer else ''}\n{report.message}\n{report.traceback}"
         for report in found
     ]
+    evidence = [path for pattern in EVIDENCE for path in sorted(directory.glob(pattern)) if path.stat().st_size]
     parts += [f"{path.stem}\n{path.read_text(encoding='utf-8', errors='replace')}" for path in evidence]
     name = f"{FOLDER}/{job.cluster.current_host}.txt"
     path = job.paths.output_data / name

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..contract import network
 from ..contract.cluster import Cluster
 from ..contract.job import TrainingJob
-from ..errors import NetworkError
+from ..errors import ConfigError, NetworkError
 from .config import TrainingConfig
 from .culprit import PEER_TIMEOUT_S
 from .degrees import choose_degrees
@@ -27,6 +27,7 @@ RESOLVE_TIMEOUT_S = 900.0
 """Longest wait for the names of the other hosts, as in sagemaker-training."""
 STOP_TIMEOUT_S = 110
 """Longest wait for ranks to save and leave after SIGTERM; the platform kills at 120 s."""
+_LAST_PORT = 65535
 _PROCESSES_OF_TOOLKIT = "sagemaker_mpi_num_of_processes_per_host"
 
 
@@ -62,7 +63,7 @@ def plan_launch(
         "LOCAL_WORLD_SIZE": str(processes),
         "GROUP_RANK": str(cluster.rank),
         "MASTER_ADDR": cluster.master if cluster.size > 1 else "127.0.0.1",
-        "MASTER_PORT": _port(environ) if cluster.size > 1 else ANY_PORT,
+        "MASTER_PORT": str(master_port(environ)) if cluster.size > 1 else ANY_PORT,
     }
     return Launch(
         argv=[sys.executable, "-P", "-m", "twofold.train.starter", "-m", "twofold.train.program"],
@@ -80,7 +81,7 @@ def torchrun(
         "-m",
         "twofold.train.agent",
         f"--nproc-per-node={processes}",
-        *_rendezvous(cluster, _port(environ)),
+        *_rendezvous(cluster, environ),
     ]
     return Launch(
         argv=[*argv, f"--shutdown-timeout={PEER_TIMEOUT_S}", *command],
@@ -101,11 +102,22 @@ def _environ(
     }
 
 
-def _port(environ: Mapping[str, str]) -> str:
-    return environ.get("MASTER_PORT") or str(MASTER_PORT)
+def master_port(environ: Mapping[str, str]) -> int:
+    """Port at which ranks of several hosts meet; at the next one the parents of all hosts hear how the others end.
+
+    Raises:
+        ConfigError: `MASTER_PORT` is no port with another after it.
+    """
+    text = environ.get("MASTER_PORT") or str(MASTER_PORT)
+    if not text.isdecimal() or not 0 < int(text) < _LAST_PORT:
+        raise ConfigError(
+            f"MASTER_PORT is {text!r}. Expected a port from 1 to {_LAST_PORT - 1}; the one after it is used too. "
+            f"Correct it, or leave it out for {MASTER_PORT}."
+        )
+    return int(text)
 
 
-def _rendezvous(cluster: Cluster, port: str) -> list[str]:
+def _rendezvous(cluster: Cluster, environ: Mapping[str, str]) -> list[str]:
     """Arguments by which the ranks find one another: any free port on one host, the first host's on several."""
     if cluster.size == 1:
         return ["--standalone", "--local-addr=localhost"]
@@ -113,7 +125,7 @@ def _rendezvous(cluster: Cluster, port: str) -> list[str]:
         f"--nnodes={cluster.size}",
         f"--node-rank={cluster.rank}",
         f"--master-addr={cluster.master}",
-        f"--master-port={port}",
+        f"--master-port={master_port(environ)}",
     ]
 
 

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import secrets
 import socket
 import subprocess
 import sys
@@ -159,10 +160,14 @@ class Trained:
 
 @pytest.fixture
 def meeting():
-    """Environment of the hosts of one job: a port of their own, since other jobs of this machine may be at 7777."""
-    with socket.socket() as free:
-        free.bind(("", 0))
-        return {"MASTER_PORT": str(free.getsockname()[1])}
+    """Environment of the hosts of one job: ports of their own, since other jobs of this machine may be at 7777."""
+    while True:
+        # Below the ports that the kernel gives away.
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.socket() as ranks, socket.socket() as parents:
+            ranks.bind(("", port))
+            parents.bind(("", port + 1))
+            return {"MASTER_PORT": str(port)}
 
 
 @pytest.fixture

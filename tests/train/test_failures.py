@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 from twofold import errors
 from twofold.contract import causes
+from twofold.contract.cluster import Cluster
 from twofold.contract.job import read_training_job
 from twofold.errors import TwofoldError
 from twofold.train import program, reports
 from twofold.train.failures import Memory, settle
+from twofold.train.peers import Peers
 from twofold.train.reports import Report
 from twofold.train.supervise import Ending
 
 DATA = {"training": {"a.csv": "0,1\n1,2\n0,1\n1,2\n"}}
 NO_SHORTAGE = Memory()
+ALONE = Peers(Cluster(), 0, None)
 SHORT = {"epochs": 1, "batch_size": 2}
 BUILD = "import torch\n\ndef build(features, outputs):\n    {}\n    return torch.nn.Linear(features, outputs)\n"
 FORWARD = """
@@ -46,7 +49,7 @@ def fail_here(tmp_path):
         reports.reserve(scratch)
         code = program.main({"SAGEMAKER_BASE_DIR": str(paths.base), reports.SCRATCH_VARIABLE: str(scratch)})
         job = read_training_job(paths, {})
-        assert settle(job, Ending(code, stopped=False, killed=False), scratch, memory) == code
+        assert settle(job, Ending(code, stopped=False, killed=False), scratch, memory, ALONE) == code
         return paths.failure.read_text()
 
     return run
@@ -139,7 +142,7 @@ def settled(paths, scratch, *left, memory=NO_SHORTAGE, returncode=1, stopped=Fal
     for report in left:
         reports.write(scratch, report)
     job = read_training_job(paths, {})
-    code = settle(job, Ending(returncode, stopped=stopped, killed=False), scratch, memory)
+    code = settle(job, Ending(returncode, stopped=stopped, killed=False), scratch, memory, ALONE)
     return code, paths.failure.read_text() if paths.failure.exists() else None
 
 

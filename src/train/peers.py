@@ -1,0 +1,168 @@
+"""What the hosts of one job tell each other when one of them fails, so that all of them name the first cause.
+
+    algo-1   rank 0 lost its peer    ─┐  one short message each way, from parent to parent:
+    algo-2   rank 1: KeyError: ...   ─┘  algo-1 says what algo-2 has found
+
+Ranks cannot tell this themselves: one that was killed says nothing, and the store by which they meet goes with rank 0.
+A message waits in the queue of the listening socket until somebody looks, so nothing runs for it while all is well.
+"""
+
+import contextlib
+import json
+import logging
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+from ..contract import signals
+from ..contract.cluster import Cluster
+from .culprit import PEER_TIMEOUT_S
+
+log = logging.getLogger(__name__)
+
+WAIT_S = PEER_TIMEOUT_S + 5.0
+"""Longest wait for the word of another host: its ranks have had `PEER_TIMEOUT_S` to end by then."""
+_CONNECT_S = 3.0
+_READ_S = 1.0
+_MAX_BYTES = 1 << 16
+_SENDERS = 32
+_LINGER = struct.pack("ii", 1, 2)
+"""On, and the seconds that closing waits for the other side to have it all: this host may be gone right after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one host says of its end."""
+
+    host: str
+    """Name of the host, as in `resourceconfig.json`."""
+    message: str
+    """Text of its failure file."""
+    exit_code: int
+    """Exit code of the job there."""
+    lost: bool
+    """Whether it only lost its connection to others: a real cause beats it."""
+
+
+class Peers:
+    """The other hosts of this job."""
+
+    def __init__(self, cluster: Cluster, port: int, listener: socket.socket | None) -> None:
+        """Take the hosts, the port that all of them listen at, and the socket that does; None hears nobody."""
+        self._own = cluster.current_host
+        self._others = [host for host in cluster.hosts if host != cluster.current_host]
+        self._port, self._listener = port, listener
+        self._words: dict[str, Word] = {}
+        self._since: float | None = None
+
+    def look(self) -> bool:
+        """Tell, without waiting, whether another host has failed and the ranks of this one have had time to notice.
+
+        They may not notice by themselves: NCCL waits for half an hour where no connection breaks.
+        """
+        self._take()
+        return self._since is not None and time.monotonic() > self._since + PEER_TIMEOUT_S
+
+    def tell(self, message: str, exit_code: int, *, lost: bool) -> None:
+        """Tell all other hosts why this one ends; one that cannot be reached is left out."""
+        if not self._others:
+            return
+        content = json.dumps(asdict(Word(self._own, message, exit_code, lost))).encode()
+        with ThreadPoolExecutor(min(_SENDERS, len(self._others)), thread_name_prefix="peers") as senders:
+            for host in self._others:
+                senders.submit(self._send, host, content)
+
+    def cause(self, seconds: float = WAIT_S) -> Word | None:
+        """Wait for a host that knows the cause; None once all have spoken without, in `seconds`, or told to stop."""
+        end = time.monotonic() + seconds
+        with signals.as_bytes((signal.SIGTERM, signal.SIGINT)) as wakeup:
+            while True:
+                known = next((word for word in self._words.values() if not word.lost), None)
+                left = end - time.monotonic()
+                if known or not self.silent() or left <= 0 or self._listener is None:
+                    return known
+                if wakeup in select.select([wakeup, self._listener.fileno()], [], [], left)[0]:
+                    return None
+                self._take()
+
+    @property
+    def have_spoken(self) -> bool:
+        """Whether one of them has said that it ends."""
+        return bool(self._words)
+
+    def silent(self) -> list[str]:
+        """Hosts that have said nothing."""
+        return [host for host in self._others if host not in self._words]
+
+    def _send(self, host: str, content: bytes) -> None:
+        try:
+            with socket.create_connection((host, self._port), timeout=_CONNECT_S) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+                connection.sendall(content)
+        except OSError as error:
+            log.info("host %s was not told why this one ends: %s", host, error)
+
+    def _take(self) -> None:
+        """Take one word, if one is there."""
+        if self._listener is None:
+            return
+        try:
+            connection, address = self._listener.accept()
+        except OSError:
+            return
+        with connection:
+            try:
+                word = _read(connection)
+            except (OSError, ValueError, TypeError, RecursionError) as error:
+                log.warning("%s is no host of this job: %s", address[0], error)
+                return
+        if word.host in self._others:
+            log.warning("host %s has ended: %s", word.host, word.message)
+            self._words.setdefault(word.host, word)
+            self._since = self._since or time.monotonic()
+
+
+@contextlib.contextmanager
+def listening(cluster: Cluster, port: int) -> Iterator[Peers]:
+    """Listen for the other hosts, where there are any; a port that is taken costs their word, not the job."""
+    listener = _listen(cluster, port) if cluster.size > 1 else None
+    with listener or contextlib.nullcontext():
+        yield Peers(cluster, port, listener)
+
+
+def _listen(cluster: Cluster, port: int) -> socket.socket | None:
+    try:
+        address = socket.gethostbyname(cluster.current_host)
+    except OSError:
+        address = ""  # a name that does not resolve yet
+    try:
+        listener = socket.create_server((address, port), backlog=2 * cluster.size)
+    except OSError as error:
+        log.warning("other hosts cannot say here why they end: port %d cannot be opened: %s", port, error)
+        return None
+    listener.setblocking(False)
+    return listener
+
+
+def _read(connection: socket.socket) -> Word:
+    """Read one word.
+
+    Raises:
+        OSError: it did not come.
+        ValueError, TypeError, RecursionError: it is none.
+    """
+    connection.settimeout(_READ_S)
+    content = bytearray()
+    while part := connection.recv(_MAX_BYTES):
+        content += part
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES} bytes")
+    word = Word(**json.loads(content))
+    if [type(value) for value in asdict(word).values()] != [str, str, int, bool]:
+        raise TypeError("a field of another type")
+    return word
