@@ -1,5 +1,6 @@
 """A thread that reads ahead, and the switch that ends every wait of it: it never outlives its reader or the program."""
 
+import atexit
 import os
 import select
 import threading
@@ -68,9 +69,23 @@ def read_ahead(source: Iterator[_Item], depth: int, stop: Stop) -> Generator[_It
         except BaseException as error:  # noqa: BLE001  raised again where the items are awaited
             results.put(error)
 
-    # The interpreter waits for other threads when it ends, but not for daemons; this one may wait for a writer.
+    program = os.getpid()
+
+    def end() -> None:
+        # A fork has no such thread, but the same switch.
+        if os.getpid() != program:
+            return
+        left.set()
+        stop.set()
+        room.release()
+        thread.join()
+
+    # The interpreter waits for other threads when it ends, but not for daemons: this one may wait for a writer, which
+    # only `end` makes it leave.
     thread = threading.Thread(target=work, name="twofold-ahead", daemon=True)
     thread.start()
+    # A thread that is in torch when the interpreter is taken down aborts the process.
+    atexit.register(end)
     try:
         while (item := results.get()) is not None:
             if isinstance(item, BaseException):
@@ -78,7 +93,5 @@ def read_ahead(source: Iterator[_Item], depth: int, stop: Stop) -> Generator[_It
             room.release()
             yield item
     finally:
-        left.set()
-        stop.set()
-        room.release()
-        thread.join()
+        atexit.unregister(end)
+        end()

@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,36 @@ PROTOBUF, TFRECORD, CSV, JSON_LINES, LIBSVM = (
     "text/libsvm; features=2",
 )
 HEADER = b"label,features\n"
+PROGRAM = """
+import atexit, os, sys, threading
+from pathlib import Path
+import torch
+from twofold.contract.channels import Channel
+from twofold.stream.pipe import PipeLoader
+
+def transform(batch):
+    torch.rand(50_000).sort()
+    return batch
+
+program = os.getpid()
+
+# Called after what the loader has registered.
+@atexit.register
+def left():
+    names = [thread.name for thread in threading.enumerate() if thread.name in ("MainThread", "twofold-ahead")]
+    if os.getpid() == program:
+        print("left:", names)
+
+loader = PipeLoader(Channel(name="train", path=Path(sys.argv[1]), mode="Pipe"), 2, transform=transform)
+batches = iter(loader)
+print(next(batches)["label"].flatten().tolist(), flush=True)
+if not os.fork():
+    sys.exit(0)
+os.wait()
+for _ in range(100):
+    next(batches)
+LAST
+"""
 
 
 def protobuf(first: int, last: int) -> bytes:
@@ -383,6 +415,23 @@ def test_type_that_no_pipe_has(tmp_path: Path) -> None:
     Writer(tmp_path / "train_0", b"PAR1 and more")
     with pytest.raises(ConfigError, match="'application/x-parquet' cannot be read in Pipe mode"):
         list(PipeLoader(channel(tmp_path, "application/x-parquet"), 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("records", [100_000, 300], ids=["it-transforms", "it-waits"])
+@pytest.mark.parametrize("last", ["sys.exit(7)", "threading.Thread(target=list, args=[batches], daemon=True).start()"])
+def test_reading_ahead_ends_with_the_program(tmp_path: Path, last: str, records: int) -> None:
+    Writer(tmp_path / "train_0", protobuf(0, records))
+    program = PROGRAM.replace("LAST", last)
+    # Open for writing here too, so that the pipe never ends.
+    holder = os.open(tmp_path / "train_0", os.O_RDWR)
+    command = [sys.executable, "-c", program, str(tmp_path / "train")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    os.close(holder)
+    assert done.returncode == (7 if "exit" in last else 0), done.stderr
+    assert "Fatal" not in done.stderr
+    assert "[0.0, 1.0]" in done.stdout
+    assert done.stdout.endswith("left: ['MainThread']\n")
 
 
 def test_memory_does_not_grow_with_the_pipe(tmp_path: Path) -> None:
