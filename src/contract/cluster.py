@@ -60,6 +60,11 @@ class Cluster:
         return len(self.hosts)
 
     @property
+    def speaker(self) -> str | None:
+        """Name of this host before the lines of its log; None where there is one host only."""
+        return self.current_host if self.size > 1 else None
+
+    @property
     def master(self) -> str:
         """Host that the others meet at."""
         return self.hosts[0]

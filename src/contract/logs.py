@@ -1,6 +1,7 @@
 """The log: whole lines on one stream, metrics in a form that a metric definition's regular expression finds.
 
     [rank 0] 2026-09-01 12:00:00 INFO train.loop: epoch=3 train:loss=0.123 validation:accuracy=0.97
+    [algo-2 rank 8] 2026-09-01 12:00:00 WARNING ...      in a job of several hosts
 
 CloudWatch keeps lines and scrapes metrics from them, so a carriage return would glue a progress bar into one endless
 line, and an escape sequence would hide a number. Logs and metrics share stdout: two streams would arrive out of order.
@@ -29,14 +30,14 @@ _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?"
 class LineFormatter(logging.Formatter):
     """Formats a record as one or more whole lines, each with rank, time, level and the logger's name in front."""
 
-    def __init__(self, rank: int | None) -> None:
+    def __init__(self, speaker: str) -> None:
         super().__init__()
-        self._rank = "" if rank is None else f"[rank {rank}] "
+        self._speaker = speaker
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the message and, if there is one, the traceback."""
         name = record.name.removeprefix("twofold.")
-        prefix = f"{self._rank}{_utc(record.created)} {record.levelname} {name}: "
+        prefix = f"{self._speaker}{_utc(record.created)} {record.levelname} {name}: "
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
@@ -50,16 +51,23 @@ class LineHandler(logging.StreamHandler[TextIO]):
     """Writes each record in one piece and flushes; a class of its own so that `configure` finds it again."""
 
 
-def configure(level: int, *, rank: int | None = None, stream: TextIO | None = None) -> None:
+def speaker(host: str | None, rank: int | None) -> str:
+    """What stands before every line of a process: `[algo-1 rank 0] `, without what is None."""
+    names = ([host] if host else []) + ([f"rank {rank}"] if rank is not None else [])
+    return f"[{' '.join(names)}] " if names else ""
+
+
+def configure(level: int, *, host: str | None = None, rank: int | None = None, stream: TextIO | None = None) -> None:
     """Send all logging of this process to one stream; a second call replaces the first.
 
     Args:
         level: lowest level that is written, as `logging` numbers them.
+        host: put in front of every line; None, for a job of one host, leaves it out.
         rank: put in front of every line; None, for a job of one process, leaves it out.
         stream: where to write; None is stdout.
     """
     handler = LineHandler(stream or sys.stdout)
-    handler.setFormatter(LineFormatter(rank))
+    handler.setFormatter(LineFormatter(speaker(host, rank)))
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, LineHandler)]:
         root.removeHandler(old)

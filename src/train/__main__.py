@@ -45,7 +45,7 @@ def run(environ: Mapping[str, str]) -> int:
     logs.configure(logs.DEFAULT_LEVEL)
     try:
         job = read_training_job(paths, environ)
-        logs.configure(job.log_level)
+        logs.configure(job.log_level, host=job.cluster.speaker)
         return _run_job(job, environ)
     except Exception as error:
         text = outcome.failure_text(error)

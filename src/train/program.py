@@ -131,7 +131,8 @@ def main(environ: Mapping[str, str]) -> int:
         try:
             job = read_training_job(Paths.from_environ(environ), environ)
             level = job.log_level if rank == 0 else max(job.log_level, logging.WARNING)
-            logs.configure(level, rank=rank if environ.get("WORLD_SIZE", "1") != "1" else None)
+            several = environ.get("WORLD_SIZE", "1") != "1"
+            logs.configure(level, host=job.cluster.speaker, rank=rank if several else None)
             run(job, group.enter_context(join(environ)), scratch)
         except Exception as error:  # noqa: BLE001 - it is logged and reported there
             return _fail(error, scratch, rank, alone=environ.get("WORLD_SIZE", "1") == "1")

@@ -5,6 +5,7 @@ ends as the script has ended: with its exit code, or by the signal that killed i
 """
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..contract import signals
+from ..contract import logs, signals
 from . import reports
 from .script_failure import TAIL_LINES, find_fault
 
@@ -122,7 +123,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     name = environ.get("SM_USER_ENTRY_POINT") or command[-1]
     rank = environ.get("RANK", "0")
     several = environ.get("WORLD_SIZE", "1") != "1"
-    relay = Relay(sys.stdout.fileno(), f"[rank {rank}] " if several else "")
+    host = environ.get("SM_CURRENT_HOST") if len(json.loads(environ.get("SM_HOSTS", "[]"))) > 1 else None
+    relay = Relay(sys.stdout.fileno(), logs.speaker(host, int(rank) if several else None))
     try:
         returncode, told = run(command, folder, script_variables(environ, folder), relay)
     except OSError as error:

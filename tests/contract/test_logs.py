@@ -32,6 +32,16 @@ def test_one_line_with_rank_time_level_and_name(log):
     assert re.fullmatch(rf"\[rank 0\] {PREFIX} INFO train\.loop: epoch 3\n", log.getvalue())
 
 
+def test_the_host_stands_before_the_rank_where_there_are_several(log):
+    configure(logging.INFO, host="algo-2", rank=8, stream=log)
+    logging.getLogger("twofold.train.loop").info("loss")
+    configure(logging.INFO, host="algo-2", stream=log)
+    logging.getLogger("twofold.train").info("parent")
+    ranks, parent = log.getvalue().splitlines()
+    assert re.fullmatch(rf"\[algo-2 rank 8\] {PREFIX} INFO train\.loop: loss", ranks)
+    assert re.fullmatch(rf"\[algo-2\] {PREFIX} INFO train: parent", parent)
+
+
 def test_no_rank_for_a_single_process_and_foreign_names_in_full(log):
     configure(logging.INFO, stream=log)
     logging.getLogger("some.library").warning("careful")

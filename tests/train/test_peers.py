@@ -152,6 +152,10 @@ def test_every_host_names_the_first_cause(make_tree, start_verb, classes, meetin
     assert [run.wait() for run in runs] == [code, code], runs[0].log + runs[1].log
     assert [run.failure[: len(starts)] for run in runs] == [starts, starts]
     assert runs[0].failure == runs[1].failure
+    for run, host in zip(runs, HOSTS[:2], strict=True):
+        assert all(
+            line.startswith((f"[{host}] ", f"[{host} rank ")) for line in run.log.splitlines()[5:] if " INFO " in line
+        )
     name = HOSTS[int(rank)]
     assert runs[0].failure.endswith(f"All ranks: failure/{name}.txt in the output data.")
     other = runs[1 - int(rank)]

@@ -104,6 +104,16 @@ def test_a_good_script_leaves_no_report(script):
 
 
 @pytest.mark.parametrize(
+    ("world", "hosts", "before"),
+    [("4", '["a", "b"]', "[b rank 3] "), ("1", '["a", "b"]', "[b] "), ("4", '["b"]', "[rank 3] "), ("1", '["b"]', "")],
+)
+def test_host_and_rank_stand_before_every_line_where_there_are_several(script, world, hosts, before):
+    run = script("print('first')\nprint('second')\n", RANK="3", WORLD_SIZE=world, SM_HOSTS=hosts, SM_CURRENT_HOST="b")
+    assert run.ending() == 0
+    assert run.output.read_text() == f"{before}first\n{before}second\n"
+
+
+@pytest.mark.parametrize(
     ("source", "ending", "code", "text"),
     [
         ("raise ValueError('boom')\n", 1, 1, "user code: rank 3: ValueError: boom (at "),
