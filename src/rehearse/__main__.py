@@ -75,12 +75,12 @@ def main(
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["reclaim", "kill", "slow-s3", "s3-errors", "throttle"]))
+@click.argument("kind", type=click.Choice(["reclaim", "kill", "slow-s3", "s3-errors", "throttle", "small-disk"]))
 @click.argument("name")
 @click.option("--host", default=1, show_default=True, help="Which host of a training job, counted from 1.")
 @click.option("--address", default=f"http://127.0.0.1:{DEFAULT_PORT}", show_default=True, help="Where it rehearses.")
 def fault(kind: str, name: str, host: int, address: str) -> None:
-    r"""Let something go wrong: with a training job or an endpoint NAME, or with all calls by the value in its place.
+    r"""Let something go wrong: with a training job or an endpoint NAME, or with all of them by the value in its place.
 
     \b
     reclaim JOB       take the spot instances of a training job away
@@ -88,7 +88,8 @@ def fault(kind: str, name: str, host: int, address: str) -> None:
     slow-s3 0.5       let each call of S3 wait half a second
     s3-errors 0.1     answer a tenth of the calls of S3 with 503
     throttle 0.1      refuse a tenth of the calls of SageMaker with ThrottlingException
-    Zero ends one of the last three.
+    small-disk 64     give hosts of training jobs that start from now on a disk of 64 MB, data included (needs root)
+    Zero ends one of the last four.
     """
     scheme, _, place = address.partition("://")
     if scheme != "http":

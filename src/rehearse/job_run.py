@@ -1,6 +1,5 @@
 """What all jobs share: a thread, a cause to end for, instances that are watched, streams, and a folder that goes."""
 
-import shutil
 import signal
 import threading
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..contract.outcome import FAILURE_CHARACTERS
 from ..errors import ApiError, TwofoldError
+from . import disk
 from .backend import LOOK_S, Group, Instance, Spec, end
 from .context import Cause, Context
 from .logs import Stream
@@ -142,7 +142,7 @@ class JobRun:
             self.fail(f"InternalServerError: {type(error).__name__}: {error}"[:FAILURE_CHARACTERS])
             raise
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            disk.remove(self.folder)
             self.context.ended(self)
 
 

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import IO
 
 from ..contract.paths import BASE_DIR_VARIABLE
 from ..errors import PlatformError
+from . import disk
 from .backend import Spec
 
 MARK = "TWOFOLD_REHEARSAL"
@@ -72,8 +72,7 @@ class ProcessGroup:
         argv = [argument.replace(spec.place, str(spec.base)) for argument in argv]
         mark = f"{self._mark}:{secrets.token_hex(8)}"
         if spec.base not in self._scratches:
-            # Short: names of sockets below it have about a hundred characters.
-            self._scratches[spec.base] = Path(tempfile.mkdtemp(prefix="twofold-"))
+            self._scratches[spec.base] = disk.scratch(self._mark)
         environ = {
             **self._environ,
             "TMPDIR": str(self._scratches[spec.base]),
@@ -103,7 +102,7 @@ class ProcessGroup:
     def close(self) -> None:
         """Remove what the processes have left in their temporary folders."""
         for scratch in self._scratches.values():
-            shutil.rmtree(scratch, ignore_errors=True)
+            disk.remove(scratch)
 
 
 class ProcessInstance:

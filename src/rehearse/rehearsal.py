@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import logging
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from ..errors import ConfigError
-from . import endpoints, job_run, monitoring, notebook
+from . import disk, endpoints, job_run, monitoring, notebook
 from .aws import connect
 from .backend import Backend
 from .containers import DockerBackend
@@ -60,16 +59,12 @@ def rehearsal(
         ConfigError: another rehearsal has this state, or the port is taken.
     """
     state.mkdir(parents=True, exist_ok=True)
-    with _alone(state), tempfile.TemporaryDirectory(prefix="twofold-rehearse-") as scratch:
-        backend = make_backend(_mark(state))
-        swept = backend.sweep()
-        if swept:
-            log.warning("ended %d instances that a dead rehearsal on %s had left", swept, state)
+    with _alone(state), _swept(state, make_backend) as (backend, folder):
         front = Front()
         server = _listen(port, front)
         address = f"http://{LOOPBACK}:{server.server_port}"
         context = Context(
-            folder=Path(scratch).resolve(),
+            folder=folder,
             homes=(state / "notebooks").resolve(),
             store=Store(state / "resources"),
             backend=backend,
@@ -98,6 +93,21 @@ def rehearsal(
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+@contextlib.contextmanager
+def _swept(state: Path, make_backend: Callable[[str], Backend]) -> Iterator[tuple[Backend, Path]]:
+    """A backend, and a folder that goes in the end, once what a dead rehearsal has left is gone."""
+    mark = _mark(state)
+    backend = make_backend(mark)
+    if swept := backend.sweep():
+        log.warning("ended %d instances that a dead rehearsal on %s had left", swept, state)
+    disk.sweep(mark)
+    folder = disk.scratch(mark)
+    try:
+        yield backend, folder
+    finally:
+        disk.remove(folder)
 
 
 class Listening:

@@ -5,13 +5,14 @@ Starting -> Downloading -> Training -> Uploading -> Completed
                 +- Interrupted+  a spot instance is reclaimed: the same, without an upload, and again from the start
 """
 
-import shutil
+import errno
 import time
 from collections.abc import Sequence
 
 from ..contract.outcome import FAILURE_CHARACTERS
 from ..contract.paths import Paths
-from . import trees
+from ..errors import PlatformError
+from . import disk, trees
 from .backend import Group, Spec
 from .channels import Pipe, copy, share, sources
 from .context import Context
@@ -58,7 +59,7 @@ class TrainingRun(JobRun):
         try:
             self._secondary("Downloading", "Downloading the input data")
             self.update(TrainingStartTime=time.time())
-            self._lay(group)
+            self._download(group)
             if self.cause is None:
                 self._secondary("Training", "Training image download completed. Training in progress.")
                 self._since = time.monotonic()
@@ -77,14 +78,25 @@ class TrainingRun(JobRun):
         self._finish(codes)
         return True
 
+    def _download(self, group: Group) -> None:
+        """Make the trees; PlatformError when the disk of a host has no room for them."""
+        try:
+            self._lay(group)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise PlatformError("Data download failed: no space left on device. Raise VolumeSizeInGB.") from error
+
     def _lay(self, group: Group) -> None:
         """Make the trees of all hosts: configuration, channels, checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        disk.remove(self.folder)
         job, s3 = self.job, self.context.clients.s3
         self._pipes, self._uploads = [], []
         self._trees = [Paths(self.folder / f"algo-{number}") for number in range(1, len(group.hosts) + 1)]
         of_group = trees.members(trees.instance_groups(job["ResourceConfig"]), group.hosts)
         for paths, host in zip(self._trees, group.hosts, strict=True):
+            if size := self.context.weather.small_disk:
+                disk.mount(paths.base, size)
             trees.write_training(paths, job, host, group.hosts, group.interface)
         for channel in job.get("InputDataConfig", []):
             data = channel["DataSource"]["S3DataSource"]

@@ -1,4 +1,4 @@
-"""Faults that hit every call and not one job: slow S3, S3 that answers 503, calls of SageMaker that are throttled."""
+"""Faults that hit all calls or jobs: slow S3, S3 that answers 503, throttled calls of SageMaker, small disks."""
 
 import random
 import time
@@ -8,8 +8,10 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from ..errors import ApiError
+from . import disk
 
-KINDS = ("slow-s3", "s3-errors", "throttle")
+KINDS = {"slow-s3": 60.0, "s3-errors": 1.0, "throttle": 1.0, "small-disk": 1e6}
+"""By name, and the largest value of each."""
 OURSELVES = "twofold-rehearsal"
 """In the user agent of the rehearsal's own clients, which errors must not hit."""
 
@@ -24,6 +26,8 @@ class Weather:
     """Share of the calls of S3 that are answered with 503 SlowDown."""
     throttle: float = 0.0
     """Share of the calls of SageMaker that are answered with ThrottlingException."""
+    small_disk: float = 0.0
+    """Megabytes of the disk of each host of a training job that starts from now on; 0: the disk of this machine."""
     _chance: random.Random = field(default_factory=random.Random)
 
     def change(self, kind: str, value: float) -> str:
@@ -32,14 +36,18 @@ class Weather:
         Raises:
             ApiError: a value that none can have.
         """
-        most = 60.0 if kind == "slow-s3" else 1.0
-        if not 0 <= value <= most:
-            raise ApiError(f"{kind} is {value}, expected 0 to {most:g}.", code="ValidationException")
+        if not 0 <= value <= KINDS[kind]:
+            raise ApiError(f"{kind} is {value}, expected 0 to {KINDS[kind]:g}.", code="ValidationException")
+        if kind == "small-disk" and value and not disk.may_mount():
+            raise ApiError("Only root may mount a small disk: run the rehearsal as root.", code="NotRehearsed")
         setattr(self, kind.replace("-", "_"), value)
         words = {
             "slow-s3": f"each call of S3 waits {value:g} s",
             "s3-errors": f"{value:.0%} of the calls of S3 are answered with 503",
             "throttle": f"{value:.0%} of the calls of SageMaker are throttled",
+            "small-disk": f"hosts of training jobs that start now have a disk of {value:g} MB"
+            if value
+            else "training jobs that start now have the disk of this machine",
         }
         return words[kind]
 

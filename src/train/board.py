@@ -4,6 +4,7 @@ Its `SummaryWriter` puts events into a queue of multiprocessing, whose semaphore
 full or as good as missing: a few numbers now and then are written without one.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ FLUSH_S = 20
 
 
 class Board:
-    """One file of events in a folder, made with the first event."""
+    """One file of events in a folder, made with the first event; a full disk costs events, not the job."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder; nothing is written yet."""
@@ -25,6 +26,7 @@ class Board:
         self._writer: Any = None
         self._purge_step: int | None = None
         self._flushed = time.monotonic()
+        self._broken = False
 
     def start(self, step: int) -> None:
         """Go on from a step: what an earlier run wrote after it no longer counts."""
@@ -32,6 +34,22 @@ class Board:
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Add values; `train:loss` is called `train/loss`, so that TensorBoard groups by channel."""
+        if not self._broken:
+            try:
+                self._add(values, step)
+            except OSError as error:
+                self._give_up(error)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except OSError as error:
+                self._give_up(error)
+            self._writer = None
+
+    def _add(self, values: Mapping[str, float], step: int) -> None:
         # Not at the top: it brings boto3, which takes long to load.
         from tensorboardX.proto.event_pb2 import Event  # noqa: PLC0415
         from tensorboardX.summary import scalar  # noqa: PLC0415
@@ -45,11 +63,14 @@ class Board:
             self._writer.flush()
             self._flushed = time.monotonic()
 
-    def close(self) -> None:
-        """Write what is left."""
+    def _give_up(self, error: OSError) -> None:
+        self._broken = True
         if self._writer is not None:
-            self._writer.close()
+            # The writer flushes before it closes its file, which fails again and would leave the file open.
+            with contextlib.suppress(OSError):
+                self._writer._py_recordio_writer.close()  # noqa: SLF001
             self._writer = None
+        log.error("no more events for TensorBoard in %s: %s", self._folder, error)
 
     def _open(self) -> Any:  # noqa: ANN401 - tensorboardX has no types
         from tensorboardX.event_file_writer import EventsWriter  # noqa: PLC0415

@@ -1,5 +1,6 @@
 """The artifact: weights and manifest, whole or not at all."""
 
+import contextlib
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,9 @@ def write_artifact(
             ),
         )
     except OSError as error:
+        # Half of the weights are no use, and the failure file needs room on the same disk.
+        with contextlib.suppress(OSError):
+            (folder / artifact.WEIGHTS).unlink()
         raise PlatformError(
             f"The model cannot be written to {folder}: {error}. Expected a folder with room for {artifact.WEIGHTS}: "
             f"raise VolumeSizeInGB."

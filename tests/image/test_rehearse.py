@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from twofold.rehearse.disk import may_mount
 
 from ..rehearse.conftest import ROLE, Rehearsal, archive, ask, channel, ended, until
+from ..rehearse.test_training import fault
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,26 @@ def test_a_killed_rehearsal_is_swept_and_a_missing_image_is_named(image, tmp_pat
     assert left(second) == ([], [])
 
 
+FILL = "open('/opt/ml/checkpoints/a','wb').write(bytes(1<<20)); open('/opt/ml/checkpoints/b','wb').write(bytes(9<<20))"
+
+
+def test_a_small_disk_is_full_in_a_container(rehearsal, image):
+    may = may_mount()
+    said = fault(rehearsal, "small-disk", "4", expect=0 if may else 1)
+    if not may:
+        assert "run the rehearsal as root" in said
+        return
+    bucket = rehearsal.bucket()
+    request = training(image, bucket, CheckpointConfig={"S3Uri": f"s3://{bucket}/checkpoints"})
+    request["AlgorithmSpecification"] |= {"ContainerEntrypoint": ["python3", "-c", FILL]}
+    rehearsal.sagemaker.create_training_job(TrainingJobName="full", **request)
+    assert ended(rehearsal, "full")["FailureReason"] == "AlgorithmError: , exit code: 1"
+    for lines in rehearsal.lines("/aws/sagemaker/TrainingJobs", "full/").values():
+        assert lines[-1] == "OSError: [Errno 28] No space left on device"
+    assert "checkpoints/a" in rehearsal.keys(bucket)
+    fault(rehearsal, "small-disk", "0")
+
+
 ECHO = "def model_fn(folder): return 1\ndef predict_fn(rows, model): return rows\n"
 
 
@@ -175,4 +197,4 @@ def test_twenty_endpoints_come_and_go_and_leave_nothing(rehearsal, image):
         come_and_go()
     until(lambda: threads() <= before + 2, "the threads have ended")
     assert left(rehearsal) == ([], [])
-    assert not list(rehearsal.log.parent.glob("twofold-rehearse-*/endpoints/*"))
+    assert not list(rehearsal.log.parent.glob("twofold-*/endpoints/*"))

@@ -120,7 +120,7 @@ def test_a_model_from_its_data_to_its_end(walk):
     sagemaker.delete_model_package(ModelPackageName=package)
     sagemaker.delete_model_package_group(ModelPackageGroupName=group)
     assert marked(walk.state) == [], "nothing runs"
-    folders = list(walk.log.parent.glob("twofold-rehearse-*/*/*"))
+    folders = list(walk.log.parent.glob("twofold-*/*/*"))
     assert folders == [], "no tree of a job or an endpoint is left"
 
 
@@ -172,7 +172,7 @@ def test_ninety_to_ten_is_measured_within_three_sigma(shared, make):
 def test_twenty_endpoints_come_and_go_and_leave_nothing(shared, make):
     def left():
         process = Path(f"/proc/{shared.process.pid}")
-        files = sorted(path.name for path in shared.log.parent.glob("twofold-rehearse-*/**/*"))
+        files = sorted(path.name for path in shared.log.parent.glob("twofold-*/**/*"))
         endpoints = sorted(path.name for path in (shared.state / "resources" / "Endpoint").glob("*"))
         # Connections that clients keep open have a thread and a descriptor each.
         counts = len(list((process / "task").iterdir())), len(list((process / "fd").iterdir()))

@@ -27,6 +27,11 @@ def marked(state):
     return found
 
 
+def folders(rehearsal):
+    """Temporary folders of rehearsals below the same place."""
+    return set(rehearsal.log.parent.glob("twofold-*"))
+
+
 @pytest.fixture
 def running(rehearse):
     """A rehearsal with a job whose script has a child."""
@@ -44,18 +49,25 @@ def test_stopping_ends_what_it_started_and_nothing_else(running):
         assert marked(rehearsal.state) == []
         assert other.poll() is None
         other.communicate(b"\n")
-    assert not list(rehearsal.log.parent.glob("twofold-rehearse-*")), "its folder is gone"
+    assert not folders(rehearsal), "its folder is gone"
 
 
 def test_a_killed_one_is_swept_by_the_next_and_its_job_has_failed(running, rehearse):
     rehearsal, name = running
     rehearsal.stop(signal.SIGKILL)
     assert len(marked(rehearsal.state)) >= 2
-    again = rehearse("--backend", "process", state=rehearsal.state)
+    left = folders(rehearsal)
+    assert len(left) == 2, "that of the rehearsal and the temporary one of the job"
+    other = rehearse("--backend", "process", TMPDIR=str(rehearsal.log.parent))
+    assert len(marked(rehearsal.state)) >= 2, "another rehearsal leaves them alone"
+    again = rehearse("--backend", "process", state=rehearsal.state, TMPDIR=str(rehearsal.log.parent))
     assert marked(rehearsal.state) == []
+    assert not left & folders(rehearsal)
     job = again.sagemaker.describe_training_job(TrainingJobName=name)
     assert job["TrainingJobStatus"] == "Failed"
     assert "the rehearsal ended" in job["FailureReason"]
+    assert other.stop() == again.stop() == 0
+    assert not folders(rehearsal)
 
 
 def test_resources_and_objects_outlive_a_rehearsal_and_endpoints_come_back(rehearse, serve_path):

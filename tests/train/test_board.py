@@ -53,6 +53,24 @@ def test_no_semaphore_is_needed(tmp_path, monkeypatch):
     assert scalars(tmp_path) == [("train/loss", 1, 0.5)]
 
 
+def test_a_full_disk_costs_events_and_not_the_job(tmp_path, caplog, files_of_at_most):
+    board = Board(tmp_path)
+    with files_of_at_most(200):
+        board.add({"train:loss": 0.5}, 1)
+        for step in range(2, 400):
+            board.add({"train:loss": 0.5}, step)
+        board.close()
+    assert "no more events for TensorBoard" in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_costs_events_too(tmp_path, caplog):
+    (tmp_path / "tensorboard").write_text("a file")
+    board = Board(tmp_path / "tensorboard")
+    board.add({"train:loss": 0.5}, 1)
+    board.close()
+    assert "no more events for TensorBoard" in caplog.text
+
+
 def test_what_was_written_after_the_step_resumed_from_no_longer_counts(tmp_path):
     board = Board(tmp_path)
     board.start(8)
