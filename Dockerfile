@@ -138,6 +138,8 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/mnt/wheels \
     && pip3 install --no-cache-dir --no-index --no-deps --find-links /mnt/wheels -r /tmp/studio.txt \
     && rm /tmp/studio.txt && chmod -R o+rX /opt/venv
 COPY --chmod=755 docker/jupyterlab /opt/venv/bin/jupyterlab
+# Not in the home, over which Studio mounts the user's own disk.
+COPY examples/notebooks/*.ipynb /usr/share/twofold/notebooks/
 ENV SHELL=/bin/bash
 EXPOSE 8888
 USER 1000:100

@@ -252,6 +252,9 @@ def test_no_shell_and_no_assert_on_input() -> None:
                 broken.append(f"{path}:{node.value.lineno}: shell=")
             if isinstance(node, ast.Assert):
                 broken.append(f"{path}:{node.lineno}: assert")
+            # Archives of others: contract/archives.py. Debian's Python 3.11.2 has no filter to make it safe.
+            if isinstance(node, ast.Attribute) and node.attr == "extractall":
+                broken.append(f"{path}:{node.lineno}: extractall")
     assert not broken, "\n".join(broken)
 
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import shutil
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ..contract.archives import unpack
 from ..contract.endpoint import DEFAULT_PORT, MEGABYTE
 from ..contract.paths import Paths
 from .client import Server
@@ -142,8 +142,9 @@ def unpacked(model: Path, folder: Path) -> Path:
     if model.is_dir():
         shutil.copytree(model, target)
     else:
-        with tarfile.open(model) as archive:
-            archive.extractall(target, filter="data")
+        target.mkdir()
+        expected = "Expected a model.tar.gz without links: correct --model."
+        unpack(model, target, named_as=str(model), expected=expected)
     return readable(target)
 
 

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 from botocore.exceptions import ClientError
 
-from ..errors import DataError
+from ..contract import archives
+from ..errors import ConfigError, DataError
 from .aws import Client
 
 
@@ -108,7 +109,8 @@ def send_archive(s3: Client, folders: Sequence[Path], place: Location) -> None:
     """Copy the files of folders as one gzip tar."""
     with TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive.tar.gz"
-        with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        # Without `dereference` the second of two hard links would be a link here, which `unpack` refuses.
+        with tarfile.open(archive, "w:gz", compresslevel=1, dereference=True) as tar:
             for name, file in sorted(merged(folders).items()):
                 tar.add(file, arcname=name, recursive=False)
         send(s3, archive, place)
@@ -118,15 +120,12 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a gzip tar.
 
     Raises:
-        DataError: it is none, or it holds a name that leads out of the folder.
+        DataError: it is none, or it holds a link or a name that leads out of the folder.
     """
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(
-            f"The archive cannot be unpacked: {error}. Expected a .tar.gz as training writes it."
-        ) from error
+        archives.unpack(archive, folder, named_as="The archive", expected="Expected a .tar.gz as training writes it.")
+    except ConfigError as error:
+        raise DataError(str(error)) from error
 
 
 def merged(folders: Sequence[Path]) -> dict[str, Path]:

@@ -1,13 +1,13 @@
 """Weights that training starts from: those of an artifact, to be tuned on other data."""
 
 import logging
-import tarfile
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..contract.archives import unpack
 from ..contract.artifact import MANIFEST, Architecture, read_manifest, weights_path
 from ..contract.job import TrainingJob
 from ..errors import ConfigError, ModelError
@@ -57,11 +57,8 @@ def _folder(place: str, job: TrainingJob, scratch: Path) -> Path:
     archive = path if path.is_file() else path / ARCHIVE
     if not (path / MANIFEST).is_file() and archive.is_file():
         path = scratch / "initial"
-        try:
-            with tarfile.open(archive, "r:*") as packed:
-                packed.extractall(path, filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise ConfigError(f"init_from: {archive} cannot be unpacked: {error}. Expected a {ARCHIVE}.") from error
+        expected = f"Expected a {ARCHIVE} as `train` wrote it, without links: correct init_from."
+        unpack(archive, path, named_as=str(archive), expected=expected)
     if not (path / MANIFEST).is_file():
         raise ConfigError(
             f"init_from is {place!r}: there is no {MANIFEST} and no {ARCHIVE} in {path}. Expected a channel "

@@ -1,5 +1,7 @@
 """The image for SageMaker Studio: contract.md 9.2."""
 
+import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -9,6 +11,13 @@ import pytest
 from .conftest import Container, wait_until
 
 USER = ("--user", "1000:100")
+# What each notebook prints when it has done what it is about.
+NOTEBOOKS = {
+    "train_and_serve.ipynb": r"exit code 0\naccuracy (0\.9\d\d|1\.000)\n",
+    "own_model.ipynb": r"code/waves\.py\nmodel\.onnx\ntwofold\.json\nweights\.safetensors\nerror 0\.0\d\d\n",
+    "drift.ipynb": r"income - baseline_drift_check - ",
+    "rehearse.ipynb": r"InService\n[\d.e,-]+\n[\d.e,-]+\n",
+}
 
 
 @pytest.fixture
@@ -45,3 +54,20 @@ def test_it_has_the_tools_of_studio_and_no_more_rights(docker: Callable, studio:
     assert docker("run", "--rm", studio, "pip3", "check").returncode == 0
     search = ("find", "/", "-xdev", "-perm", "/6000", "-type", "f")
     assert docker("run", "--rm", "--user", "0", studio, *search).stdout == ""
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_notebooks_run_in_it(docker: Callable, studio: str, name: str) -> None:
+    """From the first cell to the last, by nbclient, as Studio's user and without a network."""
+    execute = (
+        f"cp /usr/share/twofold/notebooks/{name} /tmp/ && cd /tmp && jupyter execute --inplace {name} >&2 && cat {name}"
+    )
+    done = docker("run", "--rm", *USER, "--network", "none", studio, "bash", "-c", execute, timeout=280)
+    outputs = [output for cell in json.loads(done.stdout)["cells"] for output in cell.get("outputs", ())]
+    texts = ["".join(output["text"]) for output in outputs if output.get("name") == "stdout"]
+    assert any(re.search(NOTEBOOKS[name], text) for text in texts), texts
+
+
+def test_all_notebooks_are_in_it(docker: Callable, studio: str) -> None:
+    found = docker("run", "--rm", *USER, studio, "ls", "/usr/share/twofold/notebooks").stdout
+    assert sorted(found.split()) == sorted(NOTEBOOKS)
