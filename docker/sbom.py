@@ -15,9 +15,11 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 SITE = "/opt/venv/lib/python3.11/site-packages"
+VERSION = SchemaVersion.V1_6
 FIELDS = "${source:Package} ${Package} ${Version} ${Architecture} ${db:Status-Abbrev}\n"
 
 
@@ -50,8 +52,12 @@ def main(file: str) -> None:
     bom = Bom(components=[*of_python(), *of_debian()])
     bom.metadata.component = image
     bom.register_dependency(image, bom.components)
+    text = make_outputter(bom, OutputFormat.JSON, VERSION).output_as_string()
+    # A list that scanners cannot read is found here, not by a security team.
+    if broken := JsonStrictValidator(VERSION).validate_str(text):
+        sys.exit(f"The list of what is in the image is no CycloneDX {VERSION.to_version()}: {broken}")
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_to_file(file, allow_overwrite=True)
+    Path(file).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
