@@ -12,6 +12,10 @@ SageMaker that is not in the first table, and every field that is not listed bel
 Everywhere: names, types, ranges, forms and values of fields are checked against botocore's description of the
 service. Nothing is checked of credentials, roles, keys, quotas and instance types; regions and accounts are not apart.
 """
+BIDIRECTIONAL = (
+    "refused: HTTP/2 on a port of its own, which boto3 does not speak either; a container of the image that you run "
+    "yourself answers the WebSocket that SageMaker opens, `/invocations-bidirectional-stream`"
+)
 
 
 def page() -> str:
@@ -20,6 +24,7 @@ def page() -> str:
     lines += [f"| `{name}` | {row.same} | {row.differs} |" for name, row in TABLE.items()]
     lines += ["", "## Runtime", "", "| operation | the same | differs |", "|---|---|---|"]
     lines += [f"| `{name}` | {same} | {differs} |" for name, (same, differs) in RUNTIME.items()]
+    lines.append(f"| `InvokeEndpointWithBidirectionalStream` | - | {BIDIRECTIONAL} |")
     lines += ["", "## Other services, answered by moto", "", "| service | what for |", "|---|---|"]
     lines += [f"| `{name}` | {what} |" for name, what in OF_MOTO.items()]
     lines += ["", "## Fields", "", "Of operations that take more than a name; a field stands for all below it."]

@@ -63,6 +63,12 @@ def answer(context: Context, request: Request) -> Response:
 
 
 def _answer(context: Context, request: Request) -> Response:
+    if request.path.endswith("/invocations-bidirectional-stream"):
+        raise ApiError(
+            "InvokeEndpointWithBidirectionalStream is not rehearsed: it is HTTP/2 on a port of its own. Ask a "
+            "container of the image by its WebSocket /invocations-bidirectional-stream.",
+            code="NotRehearsed",
+        )
     match = PATH.fullmatch(request.path)
     if match is None or request.method != "POST":
         raise ApiError(f"{request.method} {request.path} is no call of the runtime API.", code="NotRehearsed")

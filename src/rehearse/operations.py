@@ -1,6 +1,6 @@
 """The operations of SageMaker that are rehearsed. Whatever is not in this table is refused."""
 
-from . import endpoints, monitoring, notebook, processing, registry, tags, training, transform, tuning
+from . import endpoints, monitoring, notebook, processing, registry, tags, training, transform, tuning, warm_pool
 from .operation import CREATED, FILTERS, PAGING, Operation
 
 TRAINING = {
@@ -11,7 +11,8 @@ TRAINING = {
         "TensorBoardOutputConfig AlgorithmSpecification.TrainingImage AlgorithmSpecification.TrainingInputMode "
         "AlgorithmSpecification.MetricDefinitions AlgorithmSpecification.ContainerEntrypoint "
         "AlgorithmSpecification.ContainerArguments ResourceConfig.InstanceType ResourceConfig.InstanceCount "
-        "ResourceConfig.InstanceGroups OutputDataConfig.S3OutputPath OutputDataConfig.CompressionType "
+        "ResourceConfig.InstanceGroups ResourceConfig.KeepAlivePeriodInSeconds OutputDataConfig.S3OutputPath "
+        "OutputDataConfig.CompressionType "
         "InputDataConfig.ChannelName InputDataConfig.ContentType InputDataConfig.CompressionType "
         "InputDataConfig.RecordWrapperType InputDataConfig.InputMode InputDataConfig.ShuffleConfig "
         "InputDataConfig.DataSource.S3DataSource.S3DataType InputDataConfig.DataSource.S3DataSource.S3Uri "
@@ -22,14 +23,23 @@ TRAINING = {
         "DebugHookConfig.S3OutputPath DebugHookConfig.LocalPath DebugHookConfig.CollectionConfigurations",
         same="hosts with names and network, configuration files, channels in File and Pipe mode, sharding, manifests, "
         "instance groups, checkpoints both ways, artifacts, metrics, secondary statuses, FailureReason, MaxRuntime, "
-        "spot restart, log streams",
+        "spot restart, log streams, statuses of warm pools and which job reuses one",
         differs="FastFile copies at the start; instance types give no CPU, memory or GPU; roles, keys and VPC are not "
-        "checked; Debugger and profiler do not run; AugmentedManifestFile and warm pools are refused",
+        "checked; Debugger and profiler do not run; AugmentedManifestFile is refused; a warm pool keeps no instance "
+        "and no cache folder, and matches without session tags",
     ),
     "DescribeTrainingJob": Operation(
         call=training.describe, does="TrainingJobName", same="every field that the job has"
     ),
-    "ListTrainingJobs": Operation(call=training.list_all, does=f"{FILTERS} StatusEquals", same="filters, order, pages"),
+    "UpdateTrainingJob": Operation(
+        call=warm_pool.update,
+        does="TrainingJobName ResourceConfig.KeepAlivePeriodInSeconds",
+        same="the time of a warm pool that is InUse or Available; 0 ends it",
+        differs="nothing else is updated",
+    ),
+    "ListTrainingJobs": Operation(
+        call=training.list_all, does=f"{FILTERS} StatusEquals WarmPoolStatusEquals", same="filters, order, pages"
+    ),
     "StopTrainingJob": Operation(
         call=training.stop,
         does="TrainingJobName",

@@ -4,7 +4,7 @@ import re
 import time
 
 from ..errors import ApiError
-from . import job_run, listing, trees
+from . import job_run, listing, trees, warm_pool
 from .aws import arn
 from .context import Context
 from .store import Document
@@ -16,7 +16,10 @@ KIND = "TrainingJob"
 def create(context: Context, request: Document) -> Document:
     """CreateTrainingJob: check what the job would fail on, then let it run."""
     check(request)
-    return start(context, request)
+    warm_pool.check(request)
+    job = start(context, {**request, **warm_pool.asked(request)})
+    warm_pool.reuse(context, job)
+    return job
 
 
 def start(context: Context, request: Document) -> Document:
@@ -39,12 +42,15 @@ def start(context: Context, request: Document) -> Document:
 
 def describe(context: Context, request: Document) -> Document:
     """DescribeTrainingJob."""
-    return context.store.get(KIND, request["TrainingJobName"])
+    return warm_pool.shown(context.store.get(KIND, request["TrainingJobName"]))
 
 
 def list_all(context: Context, request: Document) -> Document:
     """ListTrainingJobs."""
-    return listing.page(KIND, context.store.all(KIND), request, result="TrainingJobSummaries")
+    jobs = [warm_pool.shown(job) for job in context.store.all(KIND)]
+    pool = request.get("WarmPoolStatusEquals")
+    found = [job for job in jobs if pool in (None, job.get("WarmPoolStatus", {}).get("Status"))]
+    return listing.page(KIND, found, request, result="TrainingJobSummaries")
 
 
 def stop(context: Context, request: Document) -> Document:

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from botocore.exceptions import ClientError
@@ -137,6 +139,18 @@ def test_operations_and_services_that_are_not_rehearsed_are_refused(shared):
         shared.client("iam").simulate_principal_policy(PolicySourceArn=ROLE, ActionNames=["s3:GetObject"])
     assert refused.value.response["Error"]["Code"] == "NotRehearsed"
     assert shared.client("sts").get_caller_identity()["Account"] == "123456789012"
+
+
+def test_a_stream_in_both_directions_is_refused_by_name(shared):
+    request = urllib.request.Request(
+        f"{shared.address}/endpoints/e/invocations-bidirectional-stream",
+        data=b"",
+        headers={"Authorization": "AWS4-HMAC-SHA256 Credential=x/20261126/us-east-1/sagemaker/aws4_request"},
+    )
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30)
+    assert refused.value.headers["x-amzn-ErrorType"] == "NotRehearsed"
+    assert "InvokeEndpointWithBidirectionalStream is not rehearsed" in refused.value.read().decode()
 
 
 def test_values_are_held_against_the_service_model(shared):
