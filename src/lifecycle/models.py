@@ -113,6 +113,13 @@ def serving(project: Project, endpoint: Document) -> Document:
     return dict(describe(project.aws, MODEL, name)["PrimaryContainer"])
 
 
+def archive(project: Project, found: Document) -> str:
+    """URI of a container's model, from the registry where it names a package; empty where it has none."""
+    if "ModelPackageName" in found:
+        found = package(project, found["ModelPackageName"])["InferenceSpecification"]["Containers"][0]
+    return str(found.get("ModelDataUrl", ""))
+
+
 def image(project: Project, found: Document) -> str:
     """Image of a container, from the registry where it names a package; empty for one that is not created yet."""
     if "Image" in found:

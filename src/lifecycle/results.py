@@ -35,14 +35,26 @@ def metrics(project: Project, model: str, job: Document | None) -> dict[str, flo
     Raises:
         ModelError: the manifest cannot be read.
     """
-    content = first_file(project, model, MANIFEST)
-    if content is not None:
-        try:
-            return dict(Manifest.model_validate_json(content).metrics)
-        except ValidationError as error:
-            raise ModelError(f"{MANIFEST} in {model} cannot be read. Expected what `train` wrote.") from error
+    own = manifest(project, model)
+    if own is not None:
+        return dict(own.metrics)
     found = (job or {}).get("FinalMetricDataList", [])
     return {item["MetricName"]: float(item["Value"]) for item in found}
+
+
+def manifest(project: Project, model: str) -> Manifest | None:
+    """Manifest of a model; None of one that has none.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    content = first_file(project, model, MANIFEST)
+    if content is None:
+        return None
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise ModelError(f"{MANIFEST} in {model} cannot be read. Expected what `train` wrote.") from error
 
 
 def baseline(project: Project, job: Document) -> dict[str, str]:

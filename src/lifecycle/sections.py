@@ -179,7 +179,9 @@ class Gate(Section):
     """What a model must reach before it is registered (`twofold evaluate`)."""
 
     metric: str = "validation:loss"
-    """Metric of the training job that decides."""
+    """Metric that decides: of the training job, or with data held-out:loss, accuracy, rmse or mae."""
+    data: str = ""
+    """s3://... or a local file of CSV, the label first, that both models are asked; empty: what their jobs said."""
     goal: Literal["Minimize", "Maximize"] = "Minimize"
     """Whether small or large is good."""
     threshold: float | None = None

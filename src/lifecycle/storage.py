@@ -91,6 +91,11 @@ class Storage:
             pages = list(found.paginate(Bucket=self.bucket, Prefix=f"{self._prefix}/{below}"))
         return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
 
+    def below(self, uri: str) -> list[str]:
+        """URIs of the objects below a URI of this storage, in order."""
+        keys = self.sizes(uri.removeprefix(self.uri()).lstrip("/"))
+        return [f"s3://{self.bucket}/{key}" for key in sorted(keys)]
+
     def exists(self, uri: str) -> bool:
         """Whether there is an object of a URI, in any bucket."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")

@@ -2,9 +2,11 @@
 
 from ..errors import ConfigError
 from . import models
+from .aws import Document
 from .names import digest
 from .project import Project
 from .resources import TRANSFORM
+from .sections import Transform
 from .training import unused
 
 
@@ -26,27 +28,52 @@ def create(project: Project, source: str | None, *, again: bool) -> tuple[str, s
     if not transform.input:
         raise ConfigError("There is no input. Expected s3://... or a local file: set transform.input, or give INPUT.")
     project.storage.make_bucket()
+    place, container = project.data(transform.input), models.container(project, source)
+    return start(project, container, place, again=again, settings=transform)
+
+
+def start(
+    project: Project,
+    container: Document,
+    place: str,
+    *,
+    again: bool,
+    settings: Transform | None = None,
+    processing: Document | None = None,
+) -> tuple[str, str]:
+    """Have a model answer the data of a URI, unless it has; returns what `create` does.
+
+    Args:
+        project: the project.
+        container: the model, as `CreateModel` takes it.
+        place: URI of the data.
+        again: whether a job that has completed is run once more.
+        settings: types and sizes; None is lines of CSV on the machines of the section `transform`.
+        processing: filters and join, as `CreateTransformJob` takes them.
+    """
+    machines, transform = project.config.transform, settings or Transform()
     asked = {
-        "ModelName": models.create(project, models.container(project, source)),
+        "ModelName": models.create(project, container),
         "MaxPayloadInMB": transform.max_payload_mb,
         "BatchStrategy": transform.strategy,
         "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": project.data(transform.input)}},
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": place}},
             "ContentType": transform.content_type,
             "SplitType": transform.split,
         },
         "TransformResources": {
-            "InstanceType": transform.instance_type,
-            "InstanceCount": transform.instance_count,
+            "InstanceType": machines.instance_type,
+            "InstanceCount": machines.instance_count,
         },
+        **({"DataProcessing": processing} if processing else {}),
         "Tags": project.tags,
     }
     name, new = unused(project, TRANSFORM, f"{project.name}-transform-{digest(asked)}", again=again)
-    place = project.storage.uri("transforms", name)
+    answers = project.storage.uri("transforms", name)
     if new:
-        output = {"S3OutputPath": place, "Accept": transform.accept, "AssembleWith": _assembly(transform.split)}
+        output = {"S3OutputPath": answers, "Accept": transform.accept, "AssembleWith": _assembly(transform.split)}
         project.aws.do("sagemaker", "CreateTransformJob", TransformJobName=name, TransformOutput=output, **asked)
-    return name, f"{place}/"
+    return name, f"{answers}/"
 
 
 def _assembly(split: str) -> str:

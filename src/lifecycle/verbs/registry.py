@@ -15,7 +15,8 @@ from ..project import Project
 @click.option("--from", "source", metavar="JOB", help="Training job.  [default: the newest]")
 @click.option("--metric", help="Metric that decides.")
 @click.option("--threshold", type=float, help="Value that must be reached.")
-@project_verb({"metric": "gate.metric", "threshold": "gate.threshold"})
+@click.option("--data", help="CSV, the label first, that both models are asked.")
+@project_verb({"metric": "gate.metric", "threshold": "gate.threshold", "data": "gate.data"})
 def evaluate(project: Project, *, source: str | None) -> None:
     """Hold a model against the threshold and the model that serves; exit code 1 when it is not good enough."""
     verdict = evaluation.evaluate(project, source)
