@@ -16,10 +16,10 @@ def audit(tmp_path):
     (tmp_path / "docker").mkdir()
     shutil.copy(ROOT / "docker" / "audit", tmp_path / "docker")
     stand_in = tmp_path / "pip-audit"
-    stand_in.write_text('#!/bin/sh\necho "$@"\n')
-    stand_in.chmod(0o755)
 
-    def run(allowed):
+    def run(allowed, more=""):
+        stand_in.write_text(f'#!/bin/sh\necho "$@"\n{more}')
+        stand_in.chmod(0o755)
         (tmp_path / "docker" / "audit-allowed.txt").write_text(allowed)
         environ = {**os.environ, "PIP_AUDIT": str(stand_in)}
         return subprocess.run([tmp_path / "docker" / "audit"], env=environ, capture_output=True, text=True, check=False)
@@ -52,3 +52,17 @@ def test_a_line_without_a_day_or_a_reason_is_refused(audit, line):
 
 def test_the_list_of_this_repository_is_well_formed(audit):
     assert audit((ROOT / "docker" / "audit-allowed.txt").read_text()).returncode == 0
+
+
+def test_a_service_that_cannot_be_asked_is_no_finding_and_no_traceback(audit):
+    said = "echo 'Traceback (most recent call last):' >&2\necho 'requests.ProxyError: no way to pypi.org' >&2\nexit 1\n"
+    done = audit("", said)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "nothing was audited: requests.ProxyError: no way to pypi.org\nExpected an answer of" in done.stderr
+
+
+def test_what_is_found_fails_it(audit):
+    done = audit("", "echo 'Found 1 known vulnerability in 1 package' >&2\nexit 1\n")
+    assert done.returncode == 1
+    assert done.stderr == "Found 1 known vulnerability in 1 package\n"
