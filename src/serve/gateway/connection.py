@@ -74,6 +74,12 @@ class Connection:
         """Whether the answer is out and the rest of what the client sends is thrown away."""
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing of a request or an answer is here; what is about to begin has no deadline."""
+        nothing = self.exchange is None and self.channel is None and self.intake.waiting and not self.out
+        return nothing and not (self.closing or self.ended or self.lingering or math.isinf(self.deadline))
+
+    @property
     def halfway(self) -> bool:
         """Whether a request has begun that is not whole yet."""
         return self.exchange is None and not (self.intake.waiting or self.out or self.closing)

@@ -6,6 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 
+from .connection import Connection
 from .seats import Seats
 
 _AT_ONCE = 64
@@ -61,6 +62,21 @@ class Door:
             for _ in range(_AT_ONCE):
                 if not self._accept(listener):
                     break
+
+    def even_out(self, connections: dict[int, Connection]) -> None:
+        """Pass idle ones of these connections on while another worker has fewer.
+
+        Those that came before the other had begun, or in its place when it was killed, would stay for as long as their
+        clients keep them.
+        """
+        for connection in [entry for entry in connections.values() if entry.idle]:
+            # A connection less here: then it is as if it came in now.
+            self._seats.closed()
+            self._epoll.unregister(connection.fd)
+            if not self._seats.send(connection.sock):
+                self._epoll.register(connection.fd, connection.events)
+                return
+            del connections[connection.fd]
 
     def _accept(self, listener: socket.socket, *, keep: bool = False) -> bool:
         """Accept one connection; False where none waits, or none can be had."""

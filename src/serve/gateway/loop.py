@@ -72,7 +72,7 @@ class Loop:
         for fd in self._sources:
             self._epoll.register(fd, _IN)
         self._sources |= {listener.fileno(): self._door.answer for listener in self._door.listeners}
-        self._seats.open()
+        self._seats.open(self.now)
         self._door.open()
         rounds = 0
         while not (self.draining and (not self._connections or self.now >= self._ends)):
@@ -392,5 +392,8 @@ class Loop:
         self._handler.tick(self.now)
         if not self._owner.tick():
             self.stop()
-        if not self.draining and len(self._connections) < self._limits.connections:
+        if self.draining:
+            return
+        self._door.even_out(self._connections)
+        if len(self._connections) < self._limits.connections:
             self._door.open()

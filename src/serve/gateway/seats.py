@@ -69,8 +69,9 @@ class Seats:
                     sock.close()
                     self.closed()
 
-    def open(self) -> None:
+    def open(self, now: float) -> None:
         """Be given connections from now on."""
+        self._row[BEAT] = now
         self._row[STATE] = SERVING
 
     def leave(self) -> None:

@@ -76,14 +76,15 @@ class Owner:
 
 
 class Gateway:
-    """A running loop and its address."""
+    """A running loop and its address, or one beside another, which has connections only from that."""
 
-    def __init__(self, application, folder, threads=8, waiting=64, talk=None, **limits):
-        board, self.passage = Board(1), Passage(1)
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.address = listener.getsockname()
+    def __init__(self, application, folder, threads=8, waiting=64, talk=None, beside=None, **limits):
+        self.board, self.passage = (beside.board, beside.passage) if beside else (Board(2), Passage(2))
+        listeners = [] if beside else [socket.create_server(("127.0.0.1", 0), backlog=512)]
+        self.address = beside.address if beside else listeners[0].getsockname()
+        self.beside = beside
         bounds = Limits(folder=folder, **limits)
-        self.loop = Loop([listener], bounds, Seats(board, self.passage, 0))
+        self.loop = Loop(listeners, bounds, Seats(self.board, self.passage, 1 if beside else 0))
         self.owner = Owner()
         pool = Threads(application, self.loop, threads=threads, waiting=waiting, port=0)
         self.handler = Talking(pool, self.loop, bounds, talk) if talk else Straight(pool)
@@ -105,9 +106,10 @@ class Gateway:
         assert not self.thread.is_alive()
         for handle in self.owner.pipe:
             os.close(handle)
-        for pair in self.passage.pairs:
-            for end in pair:
-                end.close()
+        if self.beside is None:
+            for pair in self.passage.pairs:
+                for end in pair:
+                    end.close()
 
 
 @pytest.fixture

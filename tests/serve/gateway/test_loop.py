@@ -210,3 +210,22 @@ def test_a_stop_does_not_wait_for_ever(gateway):
         assert not running.thread.is_alive()
         assert time.monotonic() - start < 20
         release.set()
+
+
+def test_connections_move_to_a_worker_that_begins_later_and_none_is_lost(gateway, until):
+    first = gateway(echo)
+    clients = [first.connect() for _ in range(9)]
+    half = post(b"half of it")
+    for client in clients:
+        client.sendall(post(b"before"))
+        assert next(answers(client, 1))[1] == b"before"
+    clients[0].sendall(half[:-4])
+    second = gateway(echo, beside=first)
+    until(lambda: (first.loop.open, second.loop.open) == (5, 4), "they are even")
+    clients[0].sendall(half[-4:])
+    assert next(answers(clients[0], 1))[1] == b"half of it"
+    for client in clients:
+        client.sendall(post(b"one") + post(b"two"))
+        assert [body for _, body in answers(client, 2)] == [b"one", b"two"]
+        client.close()
+    until(lambda: first.loop.open == second.loop.open == 0, "all are closed")

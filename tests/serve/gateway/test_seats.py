@@ -12,8 +12,7 @@ def seats():
     board, passage = Board(3), Passage(3)
     three = [Seats(board, passage, seat) for seat in range(3)]
     for seat in three:
-        seat.open()
-        seat.count(0, time.monotonic())
+        seat.open(time.monotonic())
     yield board, three
     for pair in passage.pairs:
         for end in pair:
