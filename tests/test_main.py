@@ -97,3 +97,10 @@ def test_training_goes_before_processing_goes_before_serving(tmp_path):
         asked_for(paths, {})
     paths.config.mkdir(parents=True)
     assert asked_for(paths, {}) == "train"
+
+
+@pytest.mark.parametrize("command", ["doctor", "conform", "rehearse", "ledger"])
+def test_help_says_what_to_type(command):
+    program = Path(sys.executable).with_name("twofold")
+    done = subprocess.run([program, command, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"Usage: twofold {command} ")

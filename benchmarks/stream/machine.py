@@ -1,5 +1,6 @@
 """What the benchmarks need of the machine: processes with their memory watched, files in the page cache, what it is."""
 
+import contextlib
 import json
 import os
 import platform
@@ -75,11 +76,9 @@ def tree(pid: int) -> list[int]:
     """A process and its descendants."""
     found, at = [pid], 0
     while at < len(found):
-        for task in Path(f"/proc/{found[at]}/task").glob("*/children"):
-            try:
-                found += map(int, task.read_text().split())
-            except OSError:  # it has just ended
-                continue
+        with contextlib.suppress(OSError):  # the process, or one of its threads, has just ended
+            for task in Path(f"/proc/{found[at]}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
         at += 1
     return found
 

@@ -43,7 +43,7 @@ def texts(finding: "Finding") -> list[str]:
     return [finding.section, finding.check, finding.result, finding.found, finding.change]
 
 
-@click.command(name="twofold conform")
+@click.command()
 @click.argument("image")
 @click.option(
     "--model",
@@ -184,4 +184,4 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="twofold conform")

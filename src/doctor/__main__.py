@@ -36,7 +36,7 @@ def screen(findings: list[Finding]) -> str:
     return "\n".join([*lines, "", f"{verdict}: {tally}."])
 
 
-@click.command(name="twofold doctor")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of topic, text and level instead.")
 def main(*, as_json: bool) -> None:
     """Say what this machine offers and what the training job under /opt/ml (or SAGEMAKER_BASE_DIR) asks.
@@ -49,4 +49,4 @@ def main(*, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="twofold doctor")

@@ -162,4 +162,4 @@ def rehearse(
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="twofold rehearse")

@@ -91,4 +91,4 @@ def main(ledger: Path, other: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="twofold ledger")
