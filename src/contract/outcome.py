@@ -7,9 +7,11 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training
 build-your-own-processing-container.html.
 """
 
+import contextlib
 import logging
 import signal
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import TwofoldError
@@ -18,6 +20,9 @@ from .paths import Paths
 
 FAILURE_CHARACTERS = 1024
 MESSAGE_BYTES = 1024
+
+_ROOM, _ROOM_BYTES = ".room-for-failure", 4096
+"""File beside the failure file that gives way to it: a job that has filled its disk can still say so."""
 
 _ELLIPSIS = "..."
 _SAID_CHARACTERS, _LINE_CHARACTERS = 500, 120
@@ -35,6 +40,17 @@ _SIGNALS = {
 logger = logging.getLogger(__name__)
 
 
+@contextlib.contextmanager
+def room_for_failure(paths: Paths) -> Iterator[None]:
+    """Keep room on the disk for the failure file while a job runs, where there is any."""
+    with contextlib.suppress(OSError):
+        (paths.output / _ROOM).write_bytes(bytes(_ROOM_BYTES))
+    try:
+        yield
+    finally:
+        _give_room(paths)
+
+
 def write_failure(paths: Paths, text: str) -> bool:
     """Write the failure file, at most 1,024 characters of it, unless the user's code has written one already.
 
@@ -46,6 +62,7 @@ def write_failure(paths: Paths, text: str) -> bool:
     if _has_content(paths.failure):
         logger.info("Kept %s as the user's code wrote it", paths.failure)
         return False
+    _give_room(paths)
     return _write(paths.failure, _shortened(text, FAILURE_CHARACTERS).encode("utf-8", "replace"))
 
 
@@ -134,6 +151,11 @@ def _has_content(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
+
+
+def _give_room(paths: Paths) -> None:
+    with contextlib.suppress(OSError):
+        (paths.output / _ROOM).unlink()
 
 
 def _write(path: Path, content: bytes) -> bool:

@@ -46,7 +46,8 @@ def run(environ: Mapping[str, str]) -> int:
     try:
         job = read_training_job(paths, environ)
         logs.configure(job.log_level, host=job.cluster.speaker)
-        return _run_job(job, environ)
+        with outcome.room_for_failure(paths):
+            return _run_job(job, environ)
     except Exception as error:
         text = outcome.failure_text(error)
         log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)

@@ -1,5 +1,6 @@
 """Training jobs on disks that become full. Only root may mount them: anybody else sees that said."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from twofold.errors import ApiError
 from twofold.rehearse import disk
 from twofold.rehearse.weather import Weather
 
-from .conftest import NUMBERS, ended, job_request
+from .conftest import NUMBERS, archive, ended, job_request
 from .test_lifecycle import make_bucket, training
 from .test_training import fault
 
@@ -20,6 +21,14 @@ try:
 except OSError as error:
     print(error.strerror, flush=True)
 (folder / "second").unlink()
+"""
+
+
+FILL_ALL = """
+import os, pathlib
+with (pathlib.Path(os.environ["SM_MODEL_DIR"]) / "all").open("wb", buffering=0) as file:
+    while True:
+        file.write(bytes(512))
 """
 
 
@@ -81,6 +90,18 @@ def test_data_that_has_no_room_fails_the_download(rehearsal, small_disk):
     rehearsal.sagemaker.create_training_job(**job_request(rehearsal, bucket, name, "print('no')"))
     job = ended(rehearsal, name)
     assert job["FailureReason"] == ("ClientError: Data download failed: no space left on device. Raise VolumeSizeInGB.")
+
+
+def test_a_script_that_leaves_no_byte_free_still_fails_with_its_reason(rehearsal, small_disk):
+    bucket, name = rehearsal.bucket(**{"code.tar.gz": archive(fill_py=FILL_ALL)}), f"job-{next(NUMBERS)}"
+    if not small_disk(4):
+        return
+    asked = {"sagemaker_program": "fill.py", "sagemaker_submit_directory": f"s3://{bucket}/code.tar.gz"}
+    settings = {key: json.dumps(value) for key, value in asked.items()}
+    request = training(bucket)
+    del request["InputDataConfig"]
+    rehearsal.sagemaker.create_training_job(TrainingJobName=name, HyperParameters=settings, **request)
+    assert "No space left on device" in ended(rehearsal, name)["FailureReason"]
 
 
 @pytest.mark.slow
