@@ -211,7 +211,8 @@ class StreamingLoader:
         """Read blocks in turn; the next one is asked for before this one is waited for."""
         asked: deque[tuple[Block, Future[Read]]] = deque()
         block_bytes = self._block_steps(len(slots)) * len(slots) * self.dataset.record_bytes
-        most = 1 if self.dataset.remote else max(int(ASKED_BYTES / max(block_bytes, 1)), 1)
+        # Two of what is far away: while one is waited for and one is gathered, the network is not idle.
+        most = 2 if self.dataset.remote else max(int(ASKED_BYTES / max(block_bytes, 1)), 1)
         for first, last in self._spans(steps, len(slots)):
             block = plan.block(first, last, slots)
             asked.append((block, readers.submit(self.dataset.request(block.sample_ids))))

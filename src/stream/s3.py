@@ -20,7 +20,8 @@ Bytes = NDArray[np.uint8]
 PIECE_BYTES = 8 << 20
 """Bytes above which a range is better cut into several, fetched side by side."""
 
-_CALLS = 16
+_CALLS = 32
+"""Calls that wait at the same time, each with up to ten connections: 16 left the network idle at 20 ms an answer."""
 # object_store fetches at most ten ranges of a call at once.
 _RANGES = 10
 _DOWNLOADED = 4
