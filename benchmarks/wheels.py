@@ -1,6 +1,6 @@
 """How large the packages of a lock are, as wheels and unpacked, without downloading them.
 
-    python benchmarks/wheels.py docker/locks/cuda.txt
+    python benchmarks/wheels.py docker/locks/cuda.txt --index ADDRESS
 
 The index says how many bytes a wheel has. Its table of contents, which is at its end, is read by ranged requests and
 says how many bytes are unpacked. Prints a Markdown table; results are kept in `benchmarks/results/`, dated.
@@ -61,7 +61,7 @@ def main() -> None:
     """Ask for each package, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lock", type=Path)
-    parser.add_argument("--index", default="https://pypi.org/simple")
+    parser.add_argument("--index", required=True, help="address of a simple index that answers in JSON")
     asked = parser.parse_args()
     print("| package | version | wheel, MB | unpacked, MB |\n|---|---|--:|--:|")
     total = [0, 0]

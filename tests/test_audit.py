@@ -55,11 +55,13 @@ def test_the_list_of_this_repository_is_well_formed(audit):
 
 
 def test_a_service_that_cannot_be_asked_is_no_finding_and_no_traceback(audit):
-    said = "echo 'Traceback (most recent call last):' >&2\necho 'requests.ProxyError: no way to pypi.org' >&2\nexit 1\n"
+    said = (
+        "echo 'Traceback (most recent call last):' >&2\necho 'requests.ProxyError: no way to index.test' >&2\nexit 1\n"
+    )
     done = audit("", said)
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-    assert "nothing was audited: requests.ProxyError: no way to pypi.org\nExpected an answer of" in done.stderr
+    assert "nothing was audited: requests.ProxyError: no way to index.test\nExpected an answer of" in done.stderr
 
 
 def test_what_is_found_fails_it(audit):

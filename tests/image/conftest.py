@@ -8,6 +8,7 @@ Everything here fails, and never skips, without an engine (`.ci/engine`) or with
     digits          the example data: the channels `training` and `validation`, and the held-out digits as rows
     opt_ml          opt_ml(epochs=2) -> a host's tree with both channels
     cluster         cluster(epochs=2) -> Cluster: two hosts have trained, with a tree each
+    rehearsal       a rehearsal on this engine, one a file; afterwards its containers and networks are gone
 """
 
 import json
@@ -24,6 +25,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+
+from ..rehearse.conftest import Rehearsal
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -322,3 +325,21 @@ def cluster(
 
     yield rehearse
     release(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def rehearsal(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    del image  # it is there
+    folder = tmp_path_factory.mktemp("rehearse")
+    started = Rehearsal(folder / "state", folder / "rehearse.log", "--backend", "docker", "--grace", "30")
+    yield started
+    assert started.stop() == 0
+    assert left(started) == ([], []), "containers and networks are gone"
+
+
+def left(rehearsal: Rehearsal) -> tuple[list[str], ...]:
+    """Containers and networks that carry the label of a rehearsal."""
+    mark = (rehearsal.state / "id").read_text()
+    kinds = (["ps", "--all"], ["network", "ls"])
+    asked = (command(*what, "--quiet", "--filter", f"label=twofold.rehearsal={mark}") for what in kinds)
+    return tuple(done.stdout.split() for done in asked)

@@ -1,7 +1,6 @@
 """The rehearsal on a Docker engine: real containers of the image behind plain boto3."""
 
 import io
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +9,7 @@ from twofold.rehearse.disk import may_mount
 
 from ..rehearse.conftest import ROLE, Rehearsal, archive, ask, channel, ended, until
 from ..rehearse.test_training import fault
-
-
-@pytest.fixture(scope="module")
-def rehearsal(image, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rehearse")
-    started = Rehearsal(folder / "state", folder / "rehearse.log", "--backend", "docker", "--grace", "30")
-    yield started
-    assert started.stop() == 0
-    assert left(started) == ([], []), "containers and networks are gone"
-
-
-def left(rehearsal):
-    """Containers and networks that carry the label of a rehearsal."""
-    mark = (rehearsal.state / "id").read_text()
-    found = (
-        subprocess.run(
-            ["docker", *what, "--quiet", "--filter", f"label=twofold.rehearsal={mark}"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split()
-        for what in (["ps", "--all"], ["network", "ls"])
-    )
-    return tuple(found)
+from .conftest import left
 
 
 def csv(array):

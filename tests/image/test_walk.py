@@ -7,19 +7,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ..lifecycle.test_walk import lay, right, typed
-from ..rehearse.conftest import ROLE, Rehearsal
-from .test_rehearse import left
+from ..rehearse.conftest import ROLE
+from .conftest import left
 
 BUCKET = "sagemaker-us-east-1-123456789012"
-
-
-@pytest.fixture(scope="module")
-def rehearsal(image, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rehearse")
-    started = Rehearsal(folder / "state", folder / "rehearse.log", "--backend", "docker", "--grace", "30")
-    yield started
-    assert started.stop() == 0
-    assert left(started) == ([], [])
 
 
 @pytest.mark.timeout(900)

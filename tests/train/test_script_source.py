@@ -1,6 +1,5 @@
 """Where the code comes from: folders, archives here and in S3 (moto's server)."""
 
-import io
 import tarfile
 
 import boto3
@@ -11,24 +10,9 @@ from twofold.contract.paths import Paths
 from twofold.errors import ConfigError, DataError
 from twofold.train.script_source import bring_code
 
+from ..contract.test_archives import CODE, archive
+
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-
-
-def archive(*members, mode="w:gz"):
-    """Bytes of an archive of (name, content) or (name, content, type) or TarInfo."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as tar:
-        for member in members:
-            info = tarfile.TarInfo(member[0]) if isinstance(member, tuple) else member
-            content = member[1] if isinstance(member, tuple) else b""
-            info.size = len(content)
-            if isinstance(member, tuple) and len(member) > 2:
-                info.type, info.linkname = member[2], "/etc/passwd"
-            tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-CODE = (("./train.py", b"print(1)\n"), ("lib/deep/part.py", b"x = 1\n"))
 
 
 def job(tmp_path, place):
