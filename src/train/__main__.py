@@ -28,10 +28,11 @@ from .hang import HangWatch
 from .host_memory import MemoryWatch
 from .launch import STOP_TIMEOUT_S, Launch, master_port, plan_launch, processes_per_host, wait_for_hosts
 from .peers import Peers, listening
+from .restart import Restarts
 from .script import find_entry, plan_script
 from .script_requirements import install
 from .script_source import bring_code
-from .supervise import supervise
+from .supervise import Ending, supervise
 
 log = logging.getLogger("twofold.train")
 
@@ -77,8 +78,14 @@ def _run_ranks(job: TrainingJob, environ: Mapping[str, str], peers: Peers) -> in
             stop_timeout_s=STOP_TIMEOUT_S,
             has_ranks=launch.has_ranks,
             hung=partial(_look, memory, _hang_watch(job, Path(directory)), peers),
+            # What a script does when memory runs out is its own business.
+            again=Restarts(job, Path(directory), peers) if not job.program else _never,
         )
         return settle(job, ending, Path(directory), memory.outcome(), peers)
+
+
+def _never(_ending: Ending, _wakeup: int) -> None:
+    """Start nothing again."""
 
 
 def _look(memory: MemoryWatch, hung: Callable[[], bool], peers: Peers) -> bool:

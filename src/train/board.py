@@ -29,8 +29,8 @@ class Board:
         self._broken = False
 
     def start(self, step: int) -> None:
-        """Go on from a step: what an earlier run wrote after it no longer counts."""
-        self._purge_step = step + 1 if step else None
+        """Go on from a step: what an earlier run, or an earlier start of this one, wrote after it no longer counts."""
+        self._purge_step = step + 1 if step or next(self._folder.glob("events*"), None) else None
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Add values; `train:loss` is called `train/loss`, so that TensorBoard groups by channel."""

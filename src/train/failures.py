@@ -56,7 +56,8 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory, pe
         return 0
     found = [_explained(_placed(report, directory), memory) for report in reports.read(directory)]
     report = found[0] if found else None
-    consequence = report is None or report.peer or report.exit_code == STOPPED_EARLY
+    # Of a shortage after which all would have begun again the job was told to stop, too.
+    consequence = report is None or is_lost(report, peers) or bool(report.smaller)
     if ending.killed or (ending.stopped and consequence):
         log.warning("told to stop: left without a model, before the first step or for want of time to save")
         return STOPPED_EARLY
@@ -67,12 +68,18 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory, pe
         report = _explained(Report("", text, code, peer=peers.have_spoken), memory)
         found = [report]
     reports.release(directory)
-    text, lost = on_host(job.cluster, report.message), report.peer or report.exit_code == STOPPED_EARLY
+    text, lost = on_host(job.cluster, report.message), is_lost(report, peers)
+    if report.smaller and peers.verdict:
+        return _echo(job, peers.verdict, found, directory)
     if lost:
         peers.tell(text, report.exit_code, lost=True)
         if word := peers.cause():
+            if word.smaller:
+                # Hosts that have heard from all have begun again: this one has not, and does not.
+                peers.tell(word.message, word.exit_code, lost=False)
             return _echo(job, word, found, directory)
-        text += f" No word from {', '.join(peers.silent())}: look there first." if peers.silent() else ""
+    if (lost or report.smaller) and peers.silent():
+        text += f" No word from {', '.join(peers.silent())}: look there first."
     log.error("%s%s", f"{report.source}: " if report.source else "", text)
     kept = _write_full(job, found, directory)
     text += f" All ranks: {kept} in the output data." if kept else ""
@@ -80,6 +87,11 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory, pe
         peers.tell(text, report.exit_code, lost=False)
     outcome.write_failure(job.paths, text)
     return report.exit_code
+
+
+def is_lost(report: Report | None, peers: Peers) -> bool:
+    """Whether the ranks of this host have only lost others, by their first report or by what others have said."""
+    return peers.have_spoken if report is None else report.peer or report.exit_code == STOPPED_EARLY
 
 
 def _echo(job: TrainingJob, word: Word, found: Sequence[Report], directory: Path) -> int:

@@ -40,14 +40,19 @@ class Trainer:
         recorder: Recorder,
         heartbeat: Heartbeat,
         ledger: Ledger | None = None,
+        shortage: str = "",
     ) -> None:
-        """Take everything that a run is made of; nothing is read or written before `fit`."""
+        """Take everything that a run is made of; nothing is read or written before `fit`.
+
+        `shortage` says why the ranks of this job have begun again; empty for their first start.
+        """
         self.replica, self.task, self.config, self.ranks = replica, task, config, ranks
         self.training, self.validation = training, validation
         self.state = State(replica.module, build_optimizer(replica.module, config), best={})
         self.progress = Progress()
         self._recorder = recorder
         self._ledger = ledger
+        self._shortage = shortage
         self._heartbeat = heartbeat
         self._checkpoints: Checkpoints | None = None
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
@@ -65,6 +70,9 @@ class Trainer:
             self.progress = checkpoints.resume(self.state)
         if self.progress.scaler:
             self._scaler.load_state_dict(self.progress.scaler)
+        if self._shortage and self.ranks.is_first:
+            size = self.config.micro_batch_size
+            log.warning("%s: going on after step %d with %d at once", self._shortage, self.progress.step, size)
         self._recorder.start(self.progress.step, int(self._total_steps))
         if self._ledger:
             self._ledger.go_on(self.progress.step)

@@ -23,6 +23,8 @@ class MicroBatch:
     def __init__(self, size: int, ranks: Ranks) -> None:
         """Begin with so many; 0: a rank's whole share of the batch."""
         self.size = size
+        self.tried = 0
+        """Most samples of one forward pass that this rank has had at this size."""
         self._ranks = ranks
 
     def slices(self, count: int, *, equal: bool) -> list[slice]:
@@ -33,6 +35,7 @@ class MicroBatch:
             equal: take as many slices as the rank that needs most, the last ones empty; call it on every rank.
         """
         size = self.size or max(count, 1)
+        self.tried = max(self.tried, min(size, count))
         number = max(-(-count // size), 1)
         if equal and self.size:
             number = self._ranks.largest(number)
@@ -47,7 +50,7 @@ class MicroBatch:
         tried = self._ranks.largest(min(self.size, count) if self.size else count)
         if tried <= 1:
             raise told(torch.OutOfMemoryError("The memory of a device ran out on a rank with one sample"))
-        self.size = -(-tried // 2)
+        self.size, self.tried = -(-tried // 2), 0
         if self._ranks.device.type == "cuda":
             # What the failed attempt has left in the allocator's cache may be in pieces too small for the next one.
             torch.cuda.empty_cache()
@@ -101,6 +104,23 @@ class Guard:
             return rows.new_zeros(0) if self._entered else forward(rows[:0])
 
         return run
+
+
+class BeginAgain(Exception):
+    """Memory has run out where peers wait for this rank: leaving is what ends their wait, and all may begin again.
+
+    It is raised from the error that says where memory ran out.
+    """
+
+    def __init__(self, tried: int, step: int) -> None:
+        """Take the samples of one forward pass that did not fit, more than one, and the number of the step."""
+        super().__init__(f"with {tried} samples a forward pass, in step {step}")
+        self.tried, self.step = tried, step
+
+    @property
+    def smaller(self) -> int:
+        """Samples of one forward pass to begin again with."""
+        return -(-self.tried // 2)
 
 
 def told(error: torch.OutOfMemoryError) -> torch.OutOfMemoryError:

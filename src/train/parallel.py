@@ -98,6 +98,11 @@ class Replica:
         self.interrupted = False
         """Whether any rank was told to stop, as of the last step."""
 
+    @property
+    def tried(self) -> int:
+        """Most samples that a forward pass has had with micro-batches as large as now; of an evaluation before any."""
+        return self._trained.tried or self._measured.tried
+
     def accumulate(
         self,
         batch: Batch,

@@ -1,4 +1,4 @@
-"""What the hosts of one job tell each other when one of them fails, so that all of them name the first cause.
+"""What the hosts of one job tell each other when one of them fails: all name the first cause, or all begin again.
 
     algo-1   rank 0 lost its peer    ─┐  one short message each way, from parent to parent:
     algo-2   rank 1: KeyError: ...   ─┘  algo-1 says what algo-2 has found
@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -47,6 +47,17 @@ class Word:
     """Exit code of the job there."""
     lost: bool
     """Whether it only lost its connection to others: a real cause beats it."""
+    smaller: int = 0
+    """Samples of one forward pass with which it would begin again; 0: it would not by itself."""
+    shortage: str = ""
+    """What ran out there; empty where nothing did."""
+    start: int = 0
+    """Number of the start of the ranks that this is about, from 0."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job cannot go on, whatever others say."""
+        return not self.lost and not self.smaller
 
 
 class Peers:
@@ -57,38 +68,84 @@ class Peers:
         self._own = cluster.current_host
         self._others = [host for host in cluster.hosts if host != cluster.current_host]
         self._port, self._listener = port, listener
+        self._start, self._ahead = 0, list[Word]()
+        self._forget()
+
+    def _forget(self) -> None:
         self._words: dict[str, Word] = {}
+        self._said: Word | None = None
         self._since: float | None = None
+        self._until: float | None = None
 
     def look(self) -> bool:
         """Tell, without waiting, whether another host has failed and the ranks of this one have had time to notice.
 
-        They may not notice by themselves: NCCL waits for half an hour where no connection breaks.
+        They may not notice by themselves: NCCL waits for half an hour where no connection breaks. Where all are to
+        begin again nobody has to notice anything.
         """
         self._take()
+        if any(word.smaller for word in self._words.values()):
+            return True
         return self._since is not None and time.monotonic() > self._since + PEER_TIMEOUT_S
 
-    def tell(self, message: str, exit_code: int, *, lost: bool) -> None:
-        """Tell all other hosts why this one ends; one that cannot be reached is left out."""
+    def tell(self, message: str, exit_code: int, *, lost: bool, smaller: int = 0, shortage: str = "") -> None:
+        """Tell all other hosts why this one ends; one that cannot be reached is left out.
+
+        With `smaller` it is not the end: see `agreed`. Having lost others is said once.
+        """
+        if lost and self._said is not None:
+            return
+        self._said = Word(self._own, message, exit_code, lost, smaller, shortage, self._start)
         if not self._others:
             return
-        content = json.dumps(asdict(Word(self._own, message, exit_code, lost))).encode()
+        content = json.dumps(asdict(self._said)).encode()
         with ThreadPoolExecutor(min(_SENDERS, len(self._others)), thread_name_prefix="peers") as senders:
             for host in self._others:
                 senders.submit(self._send, host, content)
 
     def cause(self, seconds: float = WAIT_S) -> Word | None:
         """Wait for a host that knows the cause; None once all have spoken without, in `seconds`, or told to stop."""
-        end = time.monotonic() + seconds
+
+        def known() -> Word | None:
+            return min((word for word in self._words.values() if not word.lost), key=_rank, default=None)
+
+        end = time.monotonic() + seconds if self._until is None else self._until
         with signals.as_bytes((signal.SIGTERM, signal.SIGINT)) as wakeup:
-            while True:
-                known = next((word for word in self._words.values() if not word.lost), None)
-                left = end - time.monotonic()
-                if known or not self.silent() or left <= 0 or self._listener is None:
-                    return known
-                if wakeup in select.select([wakeup, self._listener.fileno()], [], [], left)[0]:
-                    return None
-                self._take()
+            self._hear(wakeup, end, lambda: known() is not None or not self.silent())
+        return known()
+
+    def agreed(self, wakeup: int) -> Word | None:
+        """Wait until all other hosts have ended too; return the word by which all of them begin again.
+
+        Whoever has heard from all takes the same decision. A host that has not must fail, and says so: those that
+        have begun again hear that like any failure.
+
+        Args:
+            wakeup: descriptor that is readable once the job is told to stop.
+
+        Returns:
+            The offer of the fewest samples; None where there is none, where a host has failed for good or said nothing
+            in `WAIT_S`, or if told to stop.
+        """
+        self._until = time.monotonic() + WAIT_S
+        self._hear(wakeup, self._until, lambda: self.verdict is not None or not self.silent())
+        if self.silent() or self.verdict:
+            return None
+        words = [*self._words.values(), *([self._said] if self._said else [])]
+        return min((word for word in words if word.smaller), key=_rank, default=None)
+
+    def begin_again(self) -> None:
+        """Forget what was said of this start of the ranks; words that are about the next one count from now on."""
+        self._start += 1
+        ahead, self._ahead = self._ahead, []
+        self._forget()
+        for word in ahead:
+            self._keep(word)
+
+    @property
+    def verdict(self) -> Word | None:
+        """Word of a host that has failed for good."""
+        return next((word for word in self._words.values() if word.is_final), None)
 
     @property
     def have_spoken(self) -> bool:
@@ -107,6 +164,13 @@ class Peers:
         except OSError as error:
             log.info("host %s was not told why this one ends: %s", host, error)
 
+    def _hear(self, wakeup: int, end: float, is_over: Callable[[], bool]) -> None:
+        """Take words until it is over, the time has come, or there is something at `wakeup`."""
+        while not is_over() and self._listener is not None and (left := end - time.monotonic()) > 0:
+            if wakeup in select.select([wakeup, self._listener.fileno()], [], [], left)[0]:
+                return
+            self._take()
+
     def _take(self) -> None:
         """Take one word, if one is there."""
         if self._listener is None:
@@ -122,9 +186,22 @@ class Peers:
                 log.warning("%s is no host of this job: %s", address[0], error)
                 return
         if word.host in self._others:
+            self._keep(word)
+
+    def _keep(self, word: Word) -> None:
+        """Take a word in: the first of each host, and the last one where it has failed for good."""
+        if word.start > self._start and not word.is_final:
+            self._ahead.append(word)
+        elif word.start == self._start or word.is_final:
             log.warning("host %s has ended: %s", word.host, word.message)
-            self._words.setdefault(word.host, word)
+            if word.is_final or word.host not in self._words:
+                self._words[word.host] = word
             self._since = self._since or time.monotonic()
+
+
+def _rank(word: Word) -> tuple[int, str]:
+    """Order in which words are chosen, the same on all hosts."""
+    return word.smaller, word.host
 
 
 @contextlib.contextmanager
@@ -163,6 +240,6 @@ def _read(connection: socket.socket) -> Word:
         if len(content) > _MAX_BYTES:
             raise ValueError(f"more than {_MAX_BYTES} bytes")
     word = Word(**json.loads(content))
-    if [type(value) for value in asdict(word).values()] != [str, str, int, bool]:
+    if [type(value) for value in asdict(word).values()] != [str, str, int, bool, int, str, int]:
         raise TypeError("a field of another type")
     return word

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from ..contract import logs, outcome
 from ..contract.artifact import Architecture
+from ..contract.causes import DEVICE_MEMORY, cause_of
 from ..contract.job import TrainingJob, read_training_job
 from ..contract.paths import Paths
 from ..errors import TwofoldError
@@ -24,13 +26,15 @@ from .config import MODELS, TrainingConfig, read_config
 from .export import write_artifact
 from .heartbeat import Heartbeat
 from .initial import start_from
-from .interrupt import listening
+from .interrupt import Interrupt, listening
 from .ledger import Ledger
 from .loop import Trainer
+from .memory import BeginAgain
 from .onnx_export import add_program, real_rows
 from .parallel import Replica
 from .ranks import Ranks, join
 from .recorder import Recorder
+from .restart import MOST_LOST_S, Restart
 from .survey import survey
 from .tasks import check_validation, choose_task
 
@@ -39,9 +43,21 @@ log = logging.getLogger("twofold.train")
 _ECHO = "network: another rank or host ended first, look there for the cause"
 
 
-def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
-    """Train the model of a job, as one rank of many; `scratch` is a folder for as long as the run lasts."""
+def run(job: TrainingJob, ranks: Ranks, scratch: Path, restart: Restart | None = None) -> None:
+    """Train the model of a job, as one rank of many.
+
+    Args:
+        job: what is asked.
+        ranks: this one among all.
+        scratch: a folder for as long as the run lasts.
+        restart: with what to begin again; None in the first start of the ranks.
+
+    Raises:
+        BeginAgain: memory of a device has run out where nothing could be made up for.
+    """
     config = read_config(job.hyperparameters.user)
+    if restart:
+        config = config.model_copy(update={"micro_batch_size": restart.micro_batch_size})
     torch.manual_seed(config.seed)
     heartbeat = Heartbeat(scratch, ranks.rank)
     training = open_training(job, config, ranks, scratch)
@@ -75,10 +91,11 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
         recorder=recorder,
         ledger=Ledger(kept, training, ranks) if config.ledger else None,
         heartbeat=heartbeat,
+        shortage=restart.shortage if restart else "",
     )
     # Until here SIGTERM ends the process at once, since there is nothing to save.
     with contextlib.closing(recorder), listening() as interrupt:
-        metrics = trainer.fit(checkpoints, interrupt)
+        metrics = fit(trainer, checkpoints, interrupt, job)
         whole = replica.whole(blueprint)
         if ranks.is_first:
             write_artifact(job.paths.model, whole, blueprint, task, metrics)
@@ -97,6 +114,32 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path) -> None:
                 write_data_baseline(job.paths.output_data / "baseline", training)
             if config.export_onnx:
                 add_program(job.paths.model, real_rows(training), interrupt)
+
+
+def fit(trainer: Trainer, checkpoints: Checkpoints | None, interrupt: Interrupt, job: TrainingJob) -> dict[str, float]:
+    """Train to the end and return the metrics.
+
+    Raises:
+        BeginAgain: memory of the device has run out; with fewer samples a forward pass all ranks can begin again, and
+            lose little.
+    """
+    began = time.monotonic()
+    try:
+        return trainer.fit(checkpoints, interrupt)
+    except Exception as error:
+        tried = trainer.replica.tried
+        if cause_of(error) is not DEVICE_MEMORY or tried <= 1:
+            raise
+        if any(channel.mode == "Pipe" for channel in job.channels.values()):
+            error.add_note("A channel in Pipe mode cannot be read again from its beginning: the job ends.")
+            raise
+        if checkpoints is None and time.monotonic() > began + MOST_LOST_S:
+            error.add_note(
+                f"The job keeps no checkpoints and would lose more than {MOST_LOST_S / 60:.0f} minutes: it ends. With "
+                f"a CheckpointConfig it would go on by itself."
+            )
+            raise
+        raise BeginAgain(tried, trainer.progress.step + 1) from error
 
 
 def open_recorder(job: TrainingJob, ranks: Ranks) -> Recorder:
@@ -133,7 +176,7 @@ def main(environ: Mapping[str, str]) -> int:
             level = job.log_level if rank == 0 else max(job.log_level, logging.WARNING)
             several = environ.get("WORLD_SIZE", "1") != "1"
             logs.configure(level, host=job.cluster.speaker, rank=rank if several else None)
-            run(job, group.enter_context(join(environ)), scratch)
+            run(job, group.enter_context(join(environ)), scratch, Restart.of(environ))
         except Exception as error:  # noqa: BLE001 - it is logged and reported there
             return _fail(error, scratch, rank, alone=environ.get("WORLD_SIZE", "1") == "1")
     return 0
@@ -144,14 +187,26 @@ def _fail(error: Exception, scratch: Path, rank: int, *, alone: bool) -> int:
 
     Only then is the process group left and do peers fail: the earliest report is the cause.
     """
+    again = error if isinstance(error, BeginAgain) else None
+    if again and isinstance(again.__cause__, Exception):
+        error = again.__cause__
     peer = _from_peer(error)
     who = "" if alone else f"rank {rank}"
     text = outcome.failure_text(error, who=who, cause=_ECHO if peer else None)
-    log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
-    trace = "".join(traceback.format_exception(error))
-    code = outcome.exit_code(error)
-    reports.write(scratch, reports.Report(f"rank {rank}", text, code, peer=peer, traceback=trace))
-    return code
+    # What all ranks begin again after, and what another rank has caused, may be no error of the job.
+    level = logging.WARNING if again or peer else logging.ERROR
+    log.log(level, "%s", text, exc_info=None if isinstance(error, TwofoldError) or peer else error)
+    report = reports.Report(
+        source=f"rank {rank}",
+        message=text,
+        exit_code=outcome.exit_code(error),
+        peer=peer,
+        traceback="".join(traceback.format_exception(error)),
+        smaller=again.smaller if again else 0,
+        shortage=f"rank {rank} ran out of device memory {again}" if again else "",
+    )
+    reports.write(scratch, report)
+    return report.exit_code
 
 
 def _from_peer(error: Exception) -> bool:

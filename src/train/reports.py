@@ -29,6 +29,10 @@ class Report:
     """Signal that ended the process; 0 for one that could still speak."""
     traceback: str = ""
     """Traceback, for the full report; empty for errors of ours, whose message says it."""
+    smaller: int = 0
+    """Samples of one forward pass with which all ranks may begin again; 0: that would not help, or cost too much."""
+    shortage: str = ""
+    """What ran out where, for the line that says why they do; empty where they do not."""
 
 
 def write(directory: Path, report: Report) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contract import signals
@@ -41,34 +41,56 @@ def supervise(
     stop_timeout_s: float,
     has_ranks: bool = True,
     hung: Callable[[], bool] = lambda: False,
+    again: Callable[[Ending, int], Mapping[str, str] | None] = lambda _ending, _wakeup: None,
 ) -> Ending:
     """Run what starts ranks to its end; SIGTERM and SIGINT go straight to its ranks, or to a child that has none.
 
     Ranks that are told to stop save and leave with exit code 0, so what is above them ends as in a good run. What is
     still there `stop_timeout_s` after the signal is killed, and so is every process that it leaves behind. So is
     everything once `hung`, asked about once a second, says so.
+
+    When all of that is over `again` is asked whether to start once more, and with which variables besides. It is given
+    a descriptor that is readable once there is a stop signal, which counts for the next start if there is one.
     """
     _adopt_orphans()
     with signals.as_bytes((*_STOP_SIGNALS, signal.SIGCHLD)) as wakeup:
-        child = subprocess.Popen(argv, env=dict(environ), start_new_session=True)
-        deadline: float | None = None
-        killed, asked = False, time.monotonic()
-        while (returncode := _reap(child)) is None:
-            select.select([wakeup], [], [], 1.0)
-            for number in _pending(wakeup):
-                if number in _STOP_SIGNALS and deadline is None:
-                    deadline = time.monotonic() + stop_timeout_s
-                    _stop(children(child.pid) if has_ranks else [], child.pid, signal.Signals(number))
-            if deadline is not None and time.monotonic() > deadline and not killed:
-                log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
-                killed = True
+        more: Mapping[str, str] | None = {}
+        while more is not None:
+            child = subprocess.Popen(argv, env={**environ, **more}, start_new_session=True)
+            ending = _watch(child, wakeup, stop_timeout_s=stop_timeout_s, has_ranks=has_ranks, hung=hung)
+            more = again(ending, wakeup)
+        return replace(ending, stopped=ending.stopped or _told_to_stop(wakeup) is not None)
+
+
+def _watch(
+    child: "subprocess.Popen[bytes]", wakeup: int, *, stop_timeout_s: float, has_ranks: bool, hung: Callable[[], bool]
+) -> Ending:
+    """Wait until a child and all that it leaves behind are gone."""
+    deadline: float | None = None
+    killed, asked = False, time.monotonic()
+    while (returncode := _reap(child)) is None:
+        select.select([wakeup], [], [], 1.0)
+        number = _told_to_stop(wakeup)
+        if number is not None and deadline is None:
+            deadline = time.monotonic() + stop_timeout_s
+            _stop(children(child.pid) if has_ranks else [], child.pid, number)
+        if deadline is not None and time.monotonic() > deadline and not killed:
+            log.error("ranks did not leave within %g s of the stop signal: killing them", stop_timeout_s)
+            killed = True
+            _kill(child.pid)
+        if deadline is None and time.monotonic() > asked + _LOOK_S:
+            asked = time.monotonic()
+            if hung():
                 _kill(child.pid)
-            if deadline is None and time.monotonic() > asked + _LOOK_S:
-                asked = time.monotonic()
-                if hung():
-                    _kill(child.pid)
-        _kill_orphans()
-        return Ending(returncode=returncode, stopped=deadline is not None, killed=killed)
+    _kill_orphans()
+    # A signal that has come at the very end is one, too.
+    stopped = _told_to_stop(wakeup) is not None or deadline is not None
+    return Ending(returncode=returncode, stopped=stopped, killed=killed)
+
+
+def _told_to_stop(wakeup: int) -> signal.Signals | None:
+    """Take all signals that have come; return the first that asks to stop."""
+    return next((signal.Signals(number) for number in _pending(wakeup) if number in _STOP_SIGNALS), None)
 
 
 def _pending(reader: int) -> bytes:
