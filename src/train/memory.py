@@ -25,6 +25,8 @@ class MicroBatch:
         self.size = size
         self.tried = 0
         """Most samples of one forward pass that this rank has had at this size."""
+        self.is_least = False
+        """Whether memory has run out with one sample."""
         self._ranks = ranks
 
     def slices(self, count: int, *, equal: bool) -> list[slice]:
@@ -49,6 +51,7 @@ class MicroBatch:
         """
         tried = self._ranks.largest(min(self.size, count) if self.size else count)
         if tried <= 1:
+            self.is_least = True
             raise told(torch.OutOfMemoryError("The memory of a device ran out on a rank with one sample"))
         self.size, self.tried = -(-tried // 2), 0
         if self._ranks.device.type == "cuda":

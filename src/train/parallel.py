@@ -100,7 +100,12 @@ class Replica:
 
     @property
     def tried(self) -> int:
-        """Most samples that a forward pass has had with micro-batches as large as now; of an evaluation before any."""
+        """Most samples that a forward pass has had with micro-batches as large as now; of an evaluation before any.
+
+        0 once memory has run out with one sample: then no less can be tried.
+        """
+        if self._trained.is_least or self._measured.is_least:
+            return 0
         return self._trained.tried or self._measured.tried
 
     def accumulate(

@@ -129,9 +129,9 @@ class Peers:
         """
         self._until = time.monotonic() + WAIT_S
         self._hear(wakeup, self._until, lambda: self.verdict is not None or not self.silent())
-        if self.silent() or self.verdict:
-            return None
         words = [*self._words.values(), *([self._said] if self._said else [])]
+        if self.silent() or any(word.is_final for word in words):
+            return None
         return min((word for word in words if word.smaller), key=_rank, default=None)
 
     def begin_again(self) -> None:

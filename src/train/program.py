@@ -100,20 +100,24 @@ def run(job: TrainingJob, ranks: Ranks, scratch: Path, restart: Restart | None =
         if ranks.is_first:
             write_artifact(job.paths.model, whole, blueprint, task, metrics)
             log.info("model written to %s after %d steps", job.paths.model, trainer.progress.step)
-            # Not at the top: one rank of many draws, and the library takes a while to load.
-            from .report import Facts, write_report  # noqa: PLC0415
-
-            data = f"{training.samples} samples of {training.fields.summary}"
-            size = sum(weight.numel() for weight in whole.parameters())
-            facts_of_run = Facts(job, config, ranks, task.name, data, metrics, trainer.progress.step, size)
-            write_report(job.paths.output_data, facts_of_run)
-            if config.baseline:
-                # Not at the top: few jobs ask for it, and it needs Arrow.
-                from .baseline import write_data_baseline  # noqa: PLC0415
-
-                write_data_baseline(job.paths.output_data / "baseline", training)
+            _describe(job, trainer, training, metrics, size=sum(weight.numel() for weight in whole.parameters()))
             if config.export_onnx:
                 add_program(job.paths.model, real_rows(training), interrupt)
+
+
+def _describe(job: TrainingJob, trainer: Trainer, training: Source, metrics: dict[str, float], *, size: int) -> None:
+    """Write what people and `monitor` read of a run whose model has so many weights."""
+    # Not at the top: one rank of many draws, and the library takes a while to load.
+    from .report import Facts, write_report  # noqa: PLC0415
+
+    config, task, step = trainer.config, trainer.task.name, trainer.progress.step
+    data = f"{training.samples} samples of {training.fields.summary}"
+    write_report(job.paths.output_data, Facts(job, config, trainer.ranks, task, data, metrics, step, size))
+    if config.baseline:
+        # Not at the top: few jobs ask for it, and it needs Arrow.
+        from .baseline import write_data_baseline  # noqa: PLC0415
+
+        write_data_baseline(job.paths.output_data / "baseline", training)
 
 
 def fit(trainer: Trainer, checkpoints: Checkpoints | None, interrupt: Interrupt, job: TrainingJob) -> dict[str, float]:

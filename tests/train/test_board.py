@@ -77,3 +77,12 @@ def test_what_was_written_after_the_step_resumed_from_no_longer_counts(tmp_path)
     board.add({"train:loss": 0.5}, 12)
     board.close()
     assert [event.step for event in events(tmp_path) if event.HasField("session_log")] == [9]
+
+
+def test_what_was_written_before_the_ranks_began_anew_no_longer_counts(tmp_path):
+    (tmp_path / "events.out.tfevents.1.host").write_bytes(b"")
+    board = Board(tmp_path)
+    board.start(0)
+    board.add({"train:loss": 0.5}, 1)
+    board.close()
+    assert [event.step for event in events(tmp_path) if event.HasField("session_log")] == [1]

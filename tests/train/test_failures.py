@@ -183,6 +183,19 @@ def test_told_to_stop_before_the_first_step_is_no_failure(make_tree, tmp_path):
     assert settled(make_tree({}), tmp_path, returncode=-15, stopped=True) == (143, None)
 
 
+SHORTAGE = Report("rank 1", "memory: rank 1: OutOfMemoryError", 1, smaller=3, shortage="rank 1 ran out")
+
+
+def test_told_to_stop_while_ranks_could_begin_again_is_no_failure(make_tree, tmp_path):
+    assert settled(make_tree({}), tmp_path, SHORTAGE, stopped=True) == (143, None)
+
+
+def test_a_shortage_after_which_nobody_begins_again_is_a_failure(make_tree, tmp_path):
+    code, found = settled(make_tree({}), tmp_path, SHORTAGE)
+    assert code == 1
+    assert found.startswith("memory: rank 1: OutOfMemoryError")
+
+
 def test_output_data_that_cannot_be_written_costs_the_full_report_only(make_tree, tmp_path):
     paths = make_tree({})
     paths.output.mkdir()

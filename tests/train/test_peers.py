@@ -107,6 +107,89 @@ def test_one_host_has_nobody_to_tell():
     assert alone.cause() is None
 
 
+@pytest.fixture
+def wakeup():
+    """A descriptor at which there is nothing, and what makes it readable."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def offer(host, size):
+    host.tell("memory: rank 1: OutOfMemoryError", 1, lost=False, smaller=size, shortage=f"with {size}")
+
+
+def test_all_hosts_begin_again_with_the_least_that_one_asks_for(three, wakeup):
+    first, second, third = three
+    offer(first, 4)
+    offer(second, 3)
+    third.tell(LOST, 5, lost=True)
+    assert [host.agreed(wakeup[0]).smaller for host in three] == [3, 3, 3]
+    assert third.look()
+
+
+def test_a_host_that_has_failed_keeps_all_from_beginning_again(three, wakeup):
+    first, second, third = three
+    offer(first, 4)
+    second.tell(CAUSE, 1, lost=False)
+    third.tell(LOST, 5, lost=True)
+    assert [host.agreed(wakeup[0]) for host in three] == [None, None, None]
+    assert third.cause().message == CAUSE
+
+
+def test_nobody_asks_to_begin_again(three, wakeup):
+    for host in three:
+        host.tell(LOST, 5, lost=True)
+    assert [host.agreed(wakeup[0]) for host in three] == [None, None, None]
+
+
+def test_a_silent_host_keeps_one_from_beginning_again(three, wakeup, monkeypatch):
+    monkeypatch.setattr(peers, "WAIT_S", 0.2)
+    first, second, _ = three
+    offer(second, 3)
+    assert first.agreed(wakeup[0]) is None
+    assert first.silent() == ["127.0.0.3"]
+    # It has waited already.
+    assert first.cause(seconds=600).smaller == 3
+
+
+def test_one_that_is_told_to_stop_does_not_wait_for_others(three, wakeup):
+    offer(three[0], 3)
+    os.write(wakeup[1], b"-")
+    assert three[0].agreed(wakeup[0]) is None
+
+
+def test_words_are_about_one_start_of_the_ranks(three):
+    """The second host has begun again, and lost others again, before the first has heard the third."""
+    first, second, third = three
+    for host in (second, third):
+        host.begin_again()
+    second.tell(LOST, 5, lost=True)
+    offer(first, 3)
+    first._take()
+    assert first.silent() == ["127.0.0.2", "127.0.0.3"]
+    first.begin_again()
+    assert first.silent() == ["127.0.0.3"]
+    # What the third hears: of the second, about this start, and of the first, about the one before.
+    third.look()
+    third.look()
+    assert third.silent() == ["127.0.0.1"]
+
+
+def test_a_host_that_cannot_begin_again_ends_those_that_have(three, wakeup, monkeypatch):
+    monkeypatch.setattr(peers, "PEER_TIMEOUT_S", 0.0)
+    first, second, third = three
+    for host in (first, second):
+        host.begin_again()
+    third.tell(CAUSE, 1, lost=False)
+    for host in (first, second):
+        while not host.look():
+            assert not host.have_spoken
+        assert host.agreed(wakeup[0]) is None
+        assert host.cause().message == CAUSE
+
+
 FAILS = """
 import os
 import torch

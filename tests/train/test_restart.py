@@ -1,4 +1,4 @@
-"""Memory that runs out where peers wait inside of the model: all ranks begin again with less at once, and learn the same."""
+"""Memory that runs out where peers wait inside of a model: all ranks begin again with less, and learn the same."""
 
 import json
 from pathlib import Path

@@ -135,6 +135,26 @@ def test_ranks_that_hang_are_killed(supervisor, tmp_path, monkeypatch):
     assert run.ending() == "returncode=-9 stopped=False killed=False left=0"
 
 
+@pytest.mark.parametrize("left", ["exit(3)", "os.kill(os.getpid(), 9)"])
+def test_it_starts_again_with_other_variables(supervisor, monkeypatch, left):
+    monkeypatch.setenv("AGAIN", "1")
+    code = f"import os; print('start', os.environ.get('START'), flush=True); os.environ.get('START') or {left}"
+    run = supervisor(sys.executable, "-c", code)
+    assert run.ending() == "returncode=0 stopped=False killed=False left=0"
+    starts = [line for line in run.log.splitlines() if line.startswith("start")]
+    assert starts == ["start None", "start 2"]
+
+
+@pytest.mark.parametrize(("when", "starts"), [("signal", 1), ("late", 2)])
+def test_a_stop_signal_between_two_starts_is_not_lost(supervisor, monkeypatch, when, starts):
+    monkeypatch.setenv("AGAIN", when)
+    code = "import os, signal; print('start', flush=True); os.environ.get('START') or exit(3); signal.pause()"
+    run = supervisor(sys.executable, "-c", code)
+    assert " stopped=True killed=False left=0" in run.ending()
+    assert run.log.splitlines().count("start") <= starts
+    assert run.log.count("asked") == starts
+
+
 def ranks_of(pattern):
     """Processes whose command line holds a text."""
     found = []
