@@ -1,13 +1,15 @@
-"""On PYTHONPATH of a job: one of its ranks runs out of device memory in a feed-forward block of `gpt`.
+"""On PYTHONPATH of a job: one of its ranks runs out of device memory in the feed-forward blocks of `gpt`.
 
     SHORT='{"rank": 1, "most": 2, "place": "backward", "after": 4}'
 
-`most` samples fit, in the `forward` pass, the `backward` pass or an evaluation (`measure`); not in the first `after`
-passes of a process all do. `hold` names a file: such a rank writes it, and waits until it is gone.
+`most` samples fit, in the `forward` pass, the `backward` pass or an evaluation (`measure`), or in the last layer of all
+(`head`); in the first `after` passes of a process all do. Once all ranks have begun again: with `hold`, the name of a file, they write it and wait for
+good; with `hang` the rank waits for good after so many passes.
 """
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -22,6 +24,8 @@ if short and os.environ.get("RANK") == str(short["rank"]):
         passes.append(len(states))
         if len(passes) > short.get("after", 0) and len(states) > short["most"]:
             raise torch.OutOfMemoryError(f"Tried to allocate {len(states)} samples")
+        while "TWOFOLD_RESTART" in os.environ and len(passes) > short.get("hang", float("inf")):
+            time.sleep(0.1)
 
     class LimitedInBackward(torch.autograd.Function):
         """Nothing but the limit."""
@@ -44,9 +48,17 @@ if short and os.environ.get("RANK") == str(short["rank"]):
             limit(states)
         return plain(self, states)
 
-    gpt.FeedForward.forward = limited
+    made = gpt.GPT.__init__
+
+    def with_limited_head(self, **arguments):
+        made(self, **arguments)
+        self.head.register_forward_pre_hook(lambda _, inputs: limit(inputs[0]))
+
+    if short["place"] == "head":
+        gpt.GPT.__init__ = with_limited_head
+    else:
+        gpt.FeedForward.forward = limited
 if "hold" in short and "TWOFOLD_RESTART" in os.environ and "RANK" in os.environ:
-    held = Path(short["hold"])
-    held.touch()
-    while held.exists():
-        time.sleep(0.01)
+    Path(short["hold"]).touch()
+    while True:
+        signal.pause()
