@@ -3,8 +3,8 @@
     SHORT='{"rank": 1, "most": 2, "place": "backward", "after": 4}'
 
 `most` samples fit, in the `forward` pass, the `backward` pass or an evaluation (`measure`), or in the last layer of all
-(`head`); in the first `after` passes of a process all do. Once all ranks have begun again: with `hold`, the name of a file, they write it and wait for
-good; with `hang` the rank waits for good after so many passes.
+(`head`); in the first `after` passes of a process all do. Once all ranks have begun again: with `hold`, the name of a
+file, they write it and wait for good; with `hang` the rank waits for good after so many passes.
 """
 
 import json
