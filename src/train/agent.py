@@ -29,7 +29,7 @@ def main(arguments: list[str], directory: Path) -> int:
     # Each of its loggers has a level of its own; what they say of a failure is a traceback of torchrun itself.
     logging.disable(logging.ERROR)
     processes = next((int(text.removeprefix(_NPROC)) for text in arguments if text.startswith(_NPROC)), 1)
-    exits = Exits(processes, children).start()
+    exits = Exits(processes, children, failed=lambda: _has_failed(directory)).start()
     try:
         torchrun(arguments)
     except ChildFailedError as error:
@@ -37,6 +37,11 @@ def main(arguments: list[str], directory: Path) -> int:
     except SignalException as error:
         return signal_exit(-error.sigval)[0]
     return 0
+
+
+def _has_failed(directory: Path) -> bool:
+    """Whether a rank has failed: one that is told to stop leaves no report, whatever it ends with."""
+    return any(report.source.startswith("rank ") for report in reports.read(directory))
 
 
 def ends(failures: Mapping[int, ProcessFailure], exits: Exits) -> tuple[list[End], float]:

@@ -1,10 +1,18 @@
-"""When each rank of a host ended, to the instant: torchrun looks ten times a second and stamps whole seconds."""
+"""When each rank of a host ended, to the instant, and an end to those that outlive a failure.
 
+torchrun looks ten times a second and stamps whole seconds. Of ranks that do not listen when it tells them to end, e.g.
+those that wait for the failed one in native code, where no handler of Python's runs, it is patient for 30 s.
+"""
+
+import contextlib
 import os
 import select
+import signal
 import threading
 import time
 from collections.abc import Callable
+
+from .culprit import PEER_TIMEOUT_S
 
 _SCAN_S = 0.02
 """Seconds between looks for ranks that were not there yet: Python alone takes as long to start."""
@@ -13,9 +21,23 @@ _SCAN_S = 0.02
 class Exits:
     """Watches the ranks that this process starts, in a thread, without collecting them: torchrun does."""
 
-    def __init__(self, ranks: int, children: Callable[[int], list[int]]) -> None:
-        """Take the number of ranks, and how to list the children of a process."""
-        self._ranks, self._children = ranks, children
+    def __init__(
+        self,
+        ranks: int,
+        children: Callable[[int], list[int]],
+        *,
+        failed: Callable[[], bool] = lambda: False,
+        patience_s: float = PEER_TIMEOUT_S,
+    ) -> None:
+        """Take what to watch.
+
+        Args:
+            ranks: their number.
+            children: lists the children of a process.
+            failed: tells, once a rank has ended, whether one has failed, rather than been told to stop.
+            patience_s: seconds from then on after which all others are killed.
+        """
+        self._ranks, self._children, self._failed, self._patience = ranks, children, failed, patience_s
         self._times: dict[int, float] = {}
         self._thread = threading.Thread(target=self._watch, name="exits", daemon=True)
 
@@ -31,6 +53,7 @@ class Exits:
     def _watch(self) -> None:
         watched: dict[int, int] = {}  # process id by descriptor
         poller, known = select.poll(), set[int]()
+        deadline: float | None = None
         while len(self._times) < self._ranks:
             for pid in self._unknown(known):
                 known.add(pid)
@@ -41,7 +64,15 @@ class Exits:
                 watched[descriptor] = pid
                 poller.register(descriptor, select.POLLIN)
             whole = len(known) >= self._ranks
-            for descriptor, _ in poller.poll(None if whole and watched else _SCAN_S * 1000):
+            quick = deadline is not None or not (whole and watched)
+            ended = poller.poll(_SCAN_S * 1000 if quick else None)
+            if deadline is None and ended and self._failed():
+                deadline = time.monotonic() + self._patience
+            if deadline is not None and time.monotonic() > deadline:
+                for descriptor in watched:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            for descriptor, _ in ended:
                 self._times[watched.pop(descriptor)] = time.monotonic()
                 poller.unregister(descriptor)
                 os.close(descriptor)

@@ -79,3 +79,28 @@ def test_the_order_of_real_ends_is_seen_without_collecting_them():
         for rank in ranks:
             rank.kill()
             rank.wait()
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_who_outlives_a_failure_is_killed_and_who_outlives_a_good_end_is_not(failed):
+    """As a rank in native code is: it does not listen to SIGTERM."""
+    ranks = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(3)]
+    try:
+        exits = Exits(3, lambda _: [rank.pid for rank in ranks], failed=lambda: failed, patience_s=0.1).start()
+        ranks[0].communicate(b"\n")
+        end = time.monotonic() + 30
+        if failed:
+            assert [rank.wait(30) for rank in ranks[1:]] == [KILL, KILL]
+            while None in [exits.time(rank.pid) for rank in ranks]:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+        else:
+            while exits.time(ranks[0].pid) is None:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            with pytest.raises(subprocess.TimeoutExpired):
+                ranks[1].wait(0.5)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,30 @@ def test_the_rank_that_failed_is_named_not_its_peer(job, run_verb):
     run = run_verb(TRAIN, job(FAILS_ALONE, sagemaker_mpi_num_of_processes_per_host=2), expect=1)
     assert run.failure.startswith("user code: rank 1: ValueError: only rank 1 (at ")
     assert "rank 1: user code: rank 1: ValueError" in run.log
+
+
+WAITS_ON = """
+import os, signal, time
+import torch.distributed as dist
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+store = dist.TCPStore("localhost", int(os.environ["MASTER_PORT"]), is_master=False)
+if os.environ["RANK"] == "1":
+    store.wait(["waits"])
+    print("raises", flush=True)
+    raise ValueError("only rank 1")
+store.set("waits", "yes")
+while True: time.sleep(1)
+"""
+
+
+@pytest.mark.slow
+def test_a_peer_that_waits_on_and_does_not_listen_is_ended_10_s_later(job, start_verb):
+    run = start_verb(TRAIN, job(WAITS_ON, sagemaker_mpi_num_of_processes_per_host=2))
+    run.wait_for("[rank 1] raises")
+    raised = time.monotonic()
+    assert run.wait() == 1, run.log
+    assert 9 < time.monotonic() - raised < 15
+    assert run.failure.startswith("user code: rank 1: ValueError: only rank 1 (at ")
 
 
 def test_the_scripts_own_failure_file_wins(job, run_verb):
