@@ -74,8 +74,8 @@ DOORS = {
 READING_THE_ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv"}
 PARENT_OF_TRAIN = [
     *("__main__", "launch", "supervise", "config", "degrees", "reports", "failures", "hang", "host_memory", "checkup"),
-    *("script", "script_failure", "script_rank", "script_requirements", "script_source", "starter", "culprit"),
-    *("peers", "restart"),
+    *("script", "script_failure", "script_hang", "script_rank", "script_requirements", "script_source"),
+    *("starter", "culprit", "peers", "restart"),
 ]
 # Code whose behaviour shows only in a running job or server.
 TESTED_THROUGH = {

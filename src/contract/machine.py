@@ -19,6 +19,8 @@ MEMINFO = Path("/proc/meminfo")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - measured, never written here
 GPU_TIMEOUT = 60.0
 """Seconds; without the persistence daemon the driver of eight GPUs takes ten and more to wake."""
+GPU_ASKED_TIMEOUT = 15.0
+"""The same for what has been running for long."""
 
 _V1_UNLIMITED = 1 << 60
 """Bytes; cgroup v1 says "no limit" by a number near 2**63."""
@@ -122,6 +124,20 @@ def gpu_details(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> 
         return []
     rows = [line.split(", ") for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
     return [f"{', '.join(row[:2])}{f', driver {row[2]}' if len(row) > 2 else ''}" for row in rows]
+
+
+def gpus_work(environ: Mapping[str, str], *, timeout: float = GPU_ASKED_TIMEOUT) -> bool:
+    """Tell whether a GPU of this machine is at work, or may be: where `nvidia-smi` fails nobody knows."""
+    program = shutil.which("nvidia-smi", path=environ.get("PATH"))
+    if program is None:
+        return False
+    query = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, check=True, env=dict(environ), timeout=timeout)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("nvidia-smi does not say whether GPUs work: %s", error)
+        return True
+    return any(word != b"0" for word in done.stdout.split())
 
 
 def gpu_here(devices: Path = DEVICES) -> bool:

@@ -30,6 +30,7 @@ from .launch import STOP_TIMEOUT_S, Launch, master_port, plan_launch, processes_
 from .peers import Peers, listening
 from .restart import Restarts
 from .script import find_entry, plan_script
+from .script_hang import ScriptWatch, timeout_of
 from .script_requirements import install
 from .script_source import bring_code
 from .supervise import Ending, supervise
@@ -70,6 +71,7 @@ def _run_ranks(job: TrainingJob, environ: Mapping[str, str], peers: Peers) -> in
     plan = _plan_script if job.program else _plan_model
     with tempfile.TemporaryDirectory(prefix="twofold-", dir=scratch()) as directory:
         reports.reserve(Path(directory))
+        hung = _hang_watch(job, environ, Path(directory))
         launch = plan(job, environ, Path(directory))
         memory = MemoryWatch(machine.CGROUP)
         ending = supervise(
@@ -77,7 +79,7 @@ def _run_ranks(job: TrainingJob, environ: Mapping[str, str], peers: Peers) -> in
             launch.environ,
             stop_timeout_s=STOP_TIMEOUT_S,
             has_ranks=launch.has_ranks,
-            hung=partial(_look, memory, _hang_watch(job, Path(directory)), peers),
+            hung=partial(_look, memory, hung, peers),
             # What a script does when memory runs out is its own business.
             again=Restarts(job, Path(directory), peers) if not job.program else _never,
         )
@@ -94,12 +96,16 @@ def _look(memory: MemoryWatch, hung: Callable[[], bool], peers: Peers) -> bool:
     return hung() or peers.look()
 
 
-def _hang_watch(job: TrainingJob, directory: Path) -> Callable[[], bool]:
-    """Return what tells whether the ranks hang; scripts have steps of their own, which nobody can count."""
-    timeout_s = 0.0 if job.program else read_config(job.hyperparameters.user).hang_timeout
-    if not timeout_s:
-        return lambda: False
-    return HangWatch(directory, timeout_s=timeout_s, hosts=job.cluster.size)
+def _hang_watch(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Callable[[], bool]:
+    """Return what tells whether the ranks hang."""
+    hosts = job.cluster.size
+    if job.program:
+        seconds = timeout_of(environ)
+        gpus_work = partial(machine.gpus_work, environ)
+        watch = ScriptWatch(directory, timeout_s=seconds, hosts=hosts, gpus_work=gpus_work)
+        return watch if seconds != 0 else lambda: False
+    timeout_s = read_config(job.hyperparameters.user).hang_timeout
+    return HangWatch(directory, timeout_s=timeout_s, hosts=hosts) if timeout_s else lambda: False
 
 
 def _plan_model(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Launch:

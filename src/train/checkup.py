@@ -16,6 +16,7 @@ from ..contract.paths import scratch
 from ..errors import TwofoldError
 from .config import TRAINING_CHANNELS, read_config
 from .launch import fabric, plan_launch, processes_per_host
+from .script_hang import timeout_of
 
 Level = Literal["ok", "adapted", "warning", "fault"]
 """Fault: the job cannot work."""
@@ -159,6 +160,7 @@ def _plan(job: TrainingJob, environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         gpus = machine.gpu_count(environ)
         if job.program:
+            timeout_of(environ)
             yield Finding("job", f"{name}, script {job.program}")
             processes = processes_per_host(job, 0, gpus)
         else:

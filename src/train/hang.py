@@ -63,7 +63,7 @@ class HangWatch:
         median = max((beat.median or 0.0 for beat in beats.values()), default=0.0)
         usual = f" (median {median:.3g} s)" if median else ""
         waiting = [rank for rank in beats if rank not in behind and found[rank].waits_in]
-        waits = f" Waiting for it: {_listed(waiting)}, in {found[waiting[0]].waits_in}." if waiting else ""
+        waits = f" Waiting for it: {listed(waiting)}, in {found[waiting[0]].waits_in}." if waiting else ""
         if not behind:
             return (
                 f"network: no step for {idle:.0f} s{usual}: every rank of this host waits{waits.partition(',')[2]} "
@@ -79,7 +79,7 @@ class HangWatch:
         else:
             cause = "user code" if stack.place and not stack.place.file.startswith(str(_PACKAGE)) else "platform"
             what = f"it is{at or ' nowhere known'}."
-        head = f"{cause}: {_listed(behind)} hung in step {step}: no step for {idle:.0f} s{usual}"
+        head = f"{cause}: {listed(behind)} hung in step {step}: no step for {idle:.0f} s{usual}"
         return f"{head}: {what}{waits} Raise 'hang_timeout' if a step may take that long."
 
 
@@ -98,7 +98,8 @@ def _behind(beats: Mapping[int, Beat], found: Mapping[int, Stacks], frozen: set[
     return slow if len(slow) < len(beats) else []
 
 
-def _listed(ranks: list[int]) -> str:
+def listed(ranks: list[int]) -> str:
+    """Name ranks in a sentence."""
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
 
 

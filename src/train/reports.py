@@ -48,6 +48,11 @@ def write(directory: Path, report: Report) -> None:
     partial.replace(path)
 
 
+def withdraw(directory: Path, source: str) -> None:
+    """Take back a report, if there is one: it has turned out that nothing had failed."""
+    _path(directory, source).unlink(missing_ok=True)
+
+
 def reserve(directory: Path) -> None:
     """Keep room on the disk for reports."""
     (directory / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..contract import logs, signals
 from . import reports
+from .pulse import PulseWriter
 from .script_failure import TAIL_LINES, find_fault
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -66,7 +67,9 @@ class Relay:
             whole = whole[os.write(self._target, whole) :]
 
 
-def run(command: list[str], folder: Path, environ: Mapping[str, str], relay: Relay) -> tuple[int, bool]:
+def run(
+    command: list[str], folder: Path, environ: Mapping[str, str], relay: Relay, pulse: PulseWriter
+) -> tuple[int, bool]:
     """Run a script to its end; return its exit code, or minus the signal, and whether it was told to stop."""
     told = False
     with signals.as_bytes((*_STOP_SIGNALS, signal.SIGCHLD)) as wakeup:
@@ -80,6 +83,7 @@ def run(command: list[str], folder: Path, environ: Mapping[str, str], relay: Rel
             stderr=subprocess.STDOUT,
             process_group=0,
         )
+        pulse.started(script.pid)
         if script.stdout is None:
             raise OSError("no pipe from the script")
         output = script.stdout.fileno()
@@ -91,8 +95,11 @@ def run(command: list[str], folder: Path, environ: Mapping[str, str], relay: Rel
                 told = True
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(script.pid, signal.SIGTERM)
-            if output in ready and not _copy(output, relay):
-                waiting.remove(output)
+            if output in ready:
+                if _copy(output, relay):
+                    pulse.heard()
+                else:
+                    waiting.remove(output)
         # What the script has started may hold the pipe open: take what is in it.
         while output in waiting and _copy(output, relay):
             pass
@@ -123,10 +130,12 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     name = environ.get("SM_USER_ENTRY_POINT") or command[-1]
     rank = environ.get("RANK", "0")
     several = environ.get("WORLD_SIZE", "1") != "1"
+    directory = Path(environ[reports.SCRATCH_VARIABLE])
     host = environ.get("SM_CURRENT_HOST") if len(json.loads(environ.get("SM_HOSTS", "[]"))) > 1 else None
     relay = Relay(sys.stdout.fileno(), logs.speaker(host, int(rank) if several else None))
     try:
-        returncode, told = run(command, folder, script_variables(environ, folder), relay)
+        pulse = PulseWriter(directory, int(rank) if several else 0)
+        returncode, told = run(command, folder, script_variables(environ, folder), relay, pulse)
     except OSError as error:
         returncode, told = 126, False
         relay.feed(f"{name} cannot be started: {error}\n".encode())
@@ -141,7 +150,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             signal=max(0, -returncode),
             traceback=fault.traceback,
         )
-        reports.write(Path(environ[reports.SCRATCH_VARIABLE]), report)
+        reports.write(directory, report)
     return returncode
 
 

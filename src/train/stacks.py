@@ -25,6 +25,9 @@ _TOLD_FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<nam
 _THREADS = ("Current thread", "Thread")
 _PACKAGE = Path(__file__).parents[1]
 _COLLECTIVE = ("torch/distributed/", str(_PACKAGE / "train" / "ranks.py"))
+_ALONE = ("checkpoint/", "elastic/", "launcher/", "run.py")
+"""Parts of torch.distributed that do other things than to wait for ranks."""
+_DATA_LOADER = "torch/utils/data/"
 _WRAPPERS = ("wrapper", "inner", "_fn")
 _COMPILERS = ("torch/_dynamo", "torch/_inductor", "torch/_functorch", "triton/")
 _STREAM = str(_PACKAGE / "stream")
@@ -64,6 +67,14 @@ class Stacks:
         return ""
 
     @property
+    def blocks_in(self) -> str:
+        """The same, if the innermost call of Python is of that collective, not of something that it has called."""
+        if not self.main or self.main[0].name == "_engine_run_backward":
+            return self.waits_in
+        _, found, place = self.main[0].file.rpartition(_COLLECTIVE[0])
+        return self.waits_in if found and not place.startswith(_ALONE) else ""
+
+    @property
     def compiles(self) -> bool:
         """Whether it is compiling a model, which may take minutes."""
         return any(part in frame.file for frame in self.main for part in _COMPILERS)
@@ -71,7 +82,7 @@ class Stacks:
     @property
     def reads(self) -> bool:
         """Whether it waits for data."""
-        return any(frame.file.startswith(_STREAM) for frame in self.main)
+        return any(frame.file.startswith(_STREAM) or _DATA_LOADER in frame.file for frame in self.main)
 
     @property
     def place(self) -> Frame | None:

@@ -31,10 +31,10 @@ def cgroup(tmp_path):
 def driver(tmp_path):
     """Put an `nvidia-smi` that runs a shell script on a PATH of its own."""
 
-    def install(script):
+    def install(script, arguments="--list-gpus"):
         program = tmp_path / "bin" / "nvidia-smi"
         program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\n[ "$*" = --list-gpus ] || exit 99\n{script}\n')
+        program.write_text(f'#!/bin/sh\n[ "$*" = {arguments} ] || exit 99\n{script}\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
@@ -136,6 +136,25 @@ def test_a_driver_that_cannot_be_run_means_no_gpus_and_a_word_in_the_log(driver,
 def test_a_driver_that_hangs_is_the_platforms_fault(driver):
     with pytest.raises(PlatformError, match=r"no answer in 0\.2 s. Expected a list of GPUs"):
         gpu_count(driver("exec sleep 30"), timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("script", "work"),
+    [
+        ("printf '0\\n0\\n'", False),
+        ("printf '0\\n87\\n'", True),
+        ("printf '[N/A]\\n'", True),
+        ("exit 9", True),
+        ("exec sleep 30", True),
+    ],
+)
+def test_gpus_work_unless_the_driver_says_that_they_do_not(driver, script, work):
+    query = "'--query-gpu=utilization.gpu --format=csv,noheader,nounits'"
+    assert machine.gpus_work(driver(script, query), timeout=0.5) is work
+
+
+def test_what_is_not_there_does_not_work(tmp_path):
+    assert not machine.gpus_work({"PATH": str(tmp_path)})
 
 
 def test_memory_is_the_smaller_of_limit_and_machine(tmp_path):
