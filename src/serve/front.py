@@ -81,6 +81,11 @@ class Front:
         return self._hot is not None and self._hot.runner.pending
 
     @property
+    def idle(self) -> bool:
+        """Whether every request has its answer."""
+        return not self._row[IN_FLIGHT]
+
+    @property
     def full(self) -> bool:
         """Whether the next batch cannot grow."""
         return self._hot is not None and self._hot.runner.batcher.full

@@ -22,6 +22,11 @@ class Handler(Protocol):
         ...
 
     @property
+    def idle(self) -> bool:
+        """Whether every request that was taken is answered."""
+        ...
+
+    @property
     def full(self) -> bool:
         """Whether `turn` should be called before more is read."""
         ...

@@ -22,8 +22,9 @@ from .door import Door
 from .handler import Handler, Owner
 from .intake import Intake, Request
 from .limits import Limits
-from .reply import CONTINUE, refusal
+from .reply import CLIENT_GONE, CONTINUE, refusal
 from .seats import Seats
+from .waiting import FEW, Waiting
 
 READ = 64 << 10
 """Bytes of one read; above 128 KB the allocator would ask the kernel for every buffer."""
@@ -33,10 +34,10 @@ _READ_AHEAD = 256 << 10
 """Bytes of further requests that are read while one is being answered."""
 _LINGER = 3.0
 """Seconds to go on reading after an answer that ends a connection: a reset would take the answer with it."""
+_FEW = 2
+"""Connections up to which their next requests are worth staying awake for."""
 _PATIENCE = 4
 """Rounds of reading after which what was collected is worked off even though sockets are still readable."""
-CLIENT_GONE = 499
-"""Status of a request whose client did not wait for its answer, as nginx counts them."""
 _IN = select.EPOLLIN
 _OUT = select.EPOLLOUT
 
@@ -51,6 +52,7 @@ class Loop:
         self._limits = limits
         self._seats = seats
         self._epoll = select.epoll()
+        self._waiting = Waiting(self._epoll)
         self._connections: dict[int, Connection] = {}
         self._ready: deque[tuple[Connection, Request]] = deque()
         self._posts: deque[Callable[[], None]] = deque()
@@ -76,7 +78,8 @@ class Loop:
         self._door.open()
         rounds = 0
         while not (self.draining and (not self._connections or self.now >= self._ends)):
-            events = self._epoll.poll(0 if handler.pending or self._ready else 0.5 if not self.draining else 0.05)
+            seconds = 0 if handler.pending or self._ready else 0.5 if not self.draining else 0.05
+            events = self._waiting.wait(seconds, idle=handler.idle and len(self._connections) <= FEW)
             self.now = time.monotonic()
             for fd, mask in events:
                 self._happened(fd, mask)
@@ -115,14 +118,9 @@ class Loop:
 
     def keep_alive(self, exchange: Exchange) -> bool:
         """Whether the connection may serve another request after this answer."""
-        request = exchange.request
-        return bool(
-            request.head
-            and request.head.keep_alive
-            and not request.last
-            and not self.draining
-            and not exchange.connection.ended
-        )
+        request, head = exchange.request, exchange.request.head
+        ending = request.last or self.draining or exchange.connection.ended
+        return bool(head and head.keep_alive and not ending)
 
     def answer(self, exchange: Exchange, data: bytes, *, keep_alive: bool) -> None:
         """Send a whole answer, or the last part of one."""

@@ -10,6 +10,8 @@ from ...errors import Overloaded, TwofoldError
 from ..replies import error_body
 from .head import Head
 
+CLIENT_GONE = 499
+"""Status of a request whose client did not wait for its answer, as nginx counts them."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}

@@ -19,7 +19,7 @@ from twofold.serve.gateway.wsgi import Threads
 class Straight:
     """A handler that gives everything to the application."""
 
-    pending = full = False
+    pending = full = idle = False
 
     def __init__(self, threads):
         self.threads = threads
