@@ -87,7 +87,8 @@ class Loop:
                 self._begin(*self._ready.popleft())
             if handler.pending:
                 rounds += 1
-                if not events or handler.full or rounds >= _PATIENCE:
+                # One connection has one request in flight: nothing can join it.
+                if not events or handler.full or rounds >= _PATIENCE or len(self._connections) == 1:
                     rounds = 0
                     handler.turn()
             if self.now >= self._next_tick:
