@@ -1,10 +1,10 @@
 """Ours and the peers in turn, on the same machine, with the same models, rows and checks.
 
+    python benchmarks/venvs.py serve --venvs VENVS
     python benchmarks/serve/compare.py FOLDER --venvs VENVS [--nets mlp,cnn] [--servers ours,fastapi] [--report]
 
-FOLDER is what artifact.py wrote, VENVS has the environment of each peer under its name. `eager` is ours by PyTorch, as
-the peers are; `ours` as shipped. Cells are kept in FOLDER/cells.json, so that a part can be measured again; --report
-prints the tables of all.
+FOLDER is what artifact.py wrote. `eager` is ours by PyTorch, as the peers are; `ours` as shipped. Cells are kept in
+FOLDER/cells.json, so that a part can be measured again; --report prints the tables of all.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How many samples a second does each loader give, on the same records, and in how much memory?
 
-    python benchmarks/stream/venvs.py --venvs .cache/peers
+    python benchmarks/venvs.py stream --venvs .cache/peers
     python benchmarks/stream/throughput.py --venvs .cache/peers
 
 Every peer's data is written by its own writer (once, below --work), every loader's batches are compared with the
