@@ -84,7 +84,8 @@ class ScriptWatch:
         self._idleness, self._still = Idleness(self._window), _Stillness()
         self._stopped: dict[int, float] = {}
         self._looked, self._next, self._again = time.monotonic(), 0.0, 0.0
-        self._noticed: float | None = None
+        self._noticed, self._kept = False, 0.0
+        self._quiet = self._silent = self._looked
 
     def __call__(self) -> bool:
         """Tell whether the job has hung; then its report is left, and the stacks of all ranks."""
@@ -110,14 +111,18 @@ class ScriptWatch:
         idle = self._idleness.look(now, heard, work, activity.traffic())
         self._note(now, trees)
         frozen = [rank for rank, since in self._stopped.items() if now - since >= min(STOPPED_S, self._timeout)]
-        if not frozen and (idle < self._notice or now < self._again):
-            self._forget(now, idle)
-            return False
-        if not frozen and self._gpus_work():
+        if frozen:
+            return self._judge(now, idle, trees, frozen)
+        self._forget(now, now - heard, idle)
+        if idle >= self._notice and now >= self._again:
+            if not self._gpus_work():
+                self._again = now + min(self._notice, max(self._timeout - idle, self._window))
+                return self._judge(now, idle, trees, frozen)
             self._idleness.forget()
-            return False
-        self._again = now + min(self._notice, max(self._timeout - idle, self._window))
-        return self._judge(now, idle, trees, frozen)
+        if min(now - heard, now - self._kept) >= self._notice:
+            # It may work, or wait in a way that looks like it: whatever ends it, the full report says where it was.
+            self._keep({rank: self._state(rank, tree, now) for rank, tree in trees.items()}, now)
+        return False
 
     def _note(self, now: float, trees: Mapping[int, list[Process]]) -> None:
         """Remember since when ranks are stopped, and since when their threads have had no turn."""
@@ -130,9 +135,7 @@ class ScriptWatch:
     def _judge(self, now: float, idle: float, trees: Mapping[int, list[Process]], frozen: Collection[int]) -> bool:
         """Take the stacks of all ranks; end the job if that is due, else say who is where."""
         states = {rank: self._state(rank, tree, now) for rank, tree in trees.items()}
-        for rank, state in states.items():
-            content = f"{head(rank, state)}\n{state.stack.text}"
-            self._stacks_file(rank).write_text(content, encoding="utf-8")
+        self._keep(states, now)
         # With none behind here, it is another host's to say who is.
         ours = bool(behind(states)) or self._hosts == 1
         waited = idle >= self._timeout and (self._strict or proven(states, self._timeout - 2 * self._window))
@@ -142,7 +145,7 @@ class ScriptWatch:
             log.error("%s", report.message)
             return True
         ends = ours and (self._strict or proven(states, self._notice - 2 * self._window))
-        if self._noticed is None:
+        if not self._noticed:
             if not ours:
                 then = "They wait for another host."
             elif ends:
@@ -150,21 +153,34 @@ class ScriptWatch:
             else:
                 then = f"It may wait on purpose: the job goes on. {SETTING}=SECONDS would end it."
             log.warning("%s %s", notice(states, idle), then)
-        self._noticed = now
+        self._noticed = True
         if ends:
             # Where torch's own time-out comes first, its error names a rank that waited: this names the one behind.
             reports.write(self._directory, replace(report, peer=True))
         return False
 
-    def _forget(self, now: float, idle: float) -> None:
+    def _keep(self, states: Mapping[int, RankState], now: float) -> None:
+        """Write the stacks of all ranks down, for the full report."""
+        self._kept = now
+        taken = time.strftime("%H:%M:%S UTC", time.gmtime())
+        for rank, state in states.items():
+            content = f"{head(rank, state)}, {taken}\n{state.stack.text}"
+            try:
+                self._stacks_file(rank).write_text(content, encoding="utf-8")
+            except OSError as error:
+                log.warning("the stack of rank %d is not kept: %s", rank, error)
+
+    def _forget(self, now: float, silent: float, idle: float) -> None:
         """Take back what was found, once scripts have gone on for a while."""
-        if self._noticed is None:
-            return
         if idle >= self._notice:
-            self._noticed = now
-        elif now > self._noticed + _FORGET_S:
-            self._noticed, self._again = None, 0.0
+            self._quiet = now
+        elif self._noticed and now > self._quiet + _FORGET_S:
+            self._noticed, self._again = False, 0.0
             reports.withdraw(self._directory, _SOURCE)
+        if silent >= self._notice:
+            self._silent = now
+        elif self._kept and now > self._silent + _FORGET_S:
+            self._kept = 0.0
             for path in self._directory.glob(self._stacks_file("*").name):
                 path.unlink()
 

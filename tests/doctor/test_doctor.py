@@ -83,6 +83,13 @@ def test_a_script_needs_no_training_channel(make_tree):
     assert [one.text for one in findings(paths, "job")] == ["unnamed, host localhost (1 of 1), script train.py"]
 
 
+def test_a_setting_of_a_script_that_is_no_number(make_tree):
+    environ = {"PATH": "/nowhere", "TWOFOLD_HANG_TIMEOUT": "soon"}
+    (found,) = findings(make_tree({}, sagemaker_program="train.py"), "job", environ=environ)
+    assert found.level == "fault"
+    assert "TWOFOLD_HANG_TIMEOUT is 'soon'. Expected seconds" in found.text
+
+
 def test_channels_that_may_be_empty_or_are_pipes(make_tree):
     config = {
         "train": {"TrainingInputMode": "Pipe"},

@@ -208,6 +208,18 @@ def test_a_gpu_at_work_is_a_sign_of_life(ranks, watch):
     assert not hung_within(watch(0.6, gpus_work=lambda: True), 1.2)
 
 
+def test_where_a_silent_script_works_is_kept_until_it_speaks(ranks, watch, monkeypatch):
+    monkeypatch.setattr(script_hang, "_FORGET_S", 0.0)
+    ranks.start(f"import signal\nsignal.signal(10, lambda *_: print('on'))\n{WORKS}")
+    look = watch(1.0)
+    kept = ranks.scratch / "stacks-rank-0.txt"
+    until(lambda: look() or kept.exists())
+    assert kept.read_text().startswith(f"rank 0 is at {ranks.folder}/0-train.py:5 in <module>, ")
+    assert ranks.found is None
+    os.kill(ranks.pid(), signal.SIGUSR1)
+    until(lambda: look() or not kept.exists())
+
+
 def test_output_is_a_sign_of_life_and_takes_back_what_was_found(ranks, watch, monkeypatch):
     monkeypatch.setattr(script_hang, "_FORGET_S", 0.0)
     ranks.start(f"{COMMUNICATES}{READY}import signal\nsignal.signal(10, lambda *_: print('on'))\ndist.all_reduce()\n")
@@ -217,7 +229,6 @@ def test_output_is_a_sign_of_life_and_takes_back_what_was_found(ranks, watch, mo
     assert list(ranks.scratch.glob("stacks-*"))
     os.kill(ranks.pid(), signal.SIGUSR1)
     until(lambda: look() or not ranks.found)
-    assert not list(ranks.scratch.glob("stacks-*"))
 
 
 @pytest.mark.usefixtures("short")
@@ -301,3 +312,19 @@ def test_where_torch_gives_up_first_the_rank_behind_is_named_all_the_same(job, r
     run = run_verb(TRAIN, job(f"from datetime import timedelta\n{GIVES_UP}"), expect=5, environ={SETTING: "8"})
     assert run.failure.startswith("user code: rank 1 hung: no output and no work for ")
     assert "RuntimeError" in (run.paths.output_data / "failure" / "localhost.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.procs
+def test_on_two_hosts_the_one_with_the_rank_that_is_behind_says_so_for_both(make_tree, start_verb, meeting):
+    hosts, runs = ["127.0.0.1", "127.0.0.2"], []
+    for host in hosts:
+        cluster = {"current_host": host, "hosts": hosts, "network_interface_name": "lo"}
+        paths = make_tree({"training": {"a.csv": "0,1\n"}}, cluster=cluster, sagemaker_program="train.py")
+        paths.code.mkdir()
+        (paths.code / "train.py").write_text(RAISES_ALONE)
+        runs.append(start_verb(TRAIN, paths, environ=meeting | {SETTING: "4"}))
+    assert [run.wait() for run in runs] == [5, 5], runs[0].log + runs[1].log
+    assert "They wait for another host." in runs[0].log
+    assert runs[0].failure.startswith("user code: host 127.0.0.2: the script hung: no output and no work for ")
+    assert runs[1].failure == runs[0].failure
