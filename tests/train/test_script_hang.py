@@ -26,7 +26,7 @@ class Ranks:
         self.scratch.mkdir()
         self.processes = []
 
-    def start(self, source, world=1, name="train.py"):
+    def start(self, source, world=1, name="train.py", **environ):
         """Start one more rank, with a collective that blocks as gloo does and one that looks around meanwhile."""
         rank = len(self.processes)
         collectives = self.folder / "torch" / "distributed" / "distributed_c10d.py"
@@ -40,11 +40,16 @@ class Ranks:
             self.processes.append(
                 subprocess.Popen(
                     [sys.executable, "-P", "-m", "twofold.train.script_rank", self.folder, *command],
-                    env={**os.environ, **variables, "PYTHON": sys.executable},
+                    env={**os.environ, **variables, "PYTHON": sys.executable, **environ},
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
             )
+        if "MASTER_PORT" not in environ:
+            self.wait(rank)
+
+    def wait(self, rank):
+        """Wait until a rank has said that it is ready."""
         until(lambda: "ready" in (self.folder / f"{rank}.log").read_text())
 
     def pid(self, rank=0):
@@ -274,6 +279,40 @@ def test_the_rank_that_raised_inside_a_try_is_named_not_the_one_in_a_collective(
     full = (run.paths.output_data / "failure" / "localhost.txt").read_text()
     assert "stacks-rank-0\nrank 0 waits in all_reduce (" in full
     assert "stacks-rank-1\nrank 1 is at " in full
+
+
+JOINS = """
+import time, torch, torch.distributed as dist
+dist.init_process_group("gloo")
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+dist.barrier()
+print("ready", flush=True)
+if dist.get_rank() == 1:
+    time.sleep(1000)
+{collective}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("collective", "name"),
+    [
+        ("dist.all_reduce(torch.zeros(1))", "all_reduce ("),
+        ("dist.barrier()", "barrier ("),
+        ("dist.all_gather_object([None, None], 'a')", "all_gather ("),
+        ("model(torch.zeros(1, 2)).sum().backward()", "the backward pass"),
+    ],
+)
+@pytest.mark.usefixtures("short")
+def test_every_wait_of_gloo_is_a_proof(ranks, watch, meeting, collective, name):
+    for _ in range(2):
+        source = JOINS.format(collective=collective)
+        ranks.start(source, world=2, MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo", **meeting)
+    ranks.wait(0)
+    ranks.wait(1)
+    assert hung_within(watch(None), 10)
+    assert ranks.found.message.startswith("user code: rank 1 hung: ")
+    assert f"Waiting for it: rank 0, in {name}" in ranks.found.message
 
 
 @pytest.mark.slow
