@@ -74,14 +74,15 @@ def _run_ranks(job: TrainingJob, environ: Mapping[str, str], peers: Peers) -> in
         hung = _hang_watch(job, environ, Path(directory))
         launch = plan(job, environ, Path(directory))
         memory = MemoryWatch(machine.CGROUP)
+        # What a script does when memory runs out is its own business, and it says nothing of it.
+        restarts = Restarts(job, Path(directory), peers)
         ending = supervise(
             launch.argv,
             launch.environ,
             stop_timeout_s=STOP_TIMEOUT_S,
             has_ranks=launch.has_ranks,
-            hung=partial(_look, memory, hung, peers),
-            # What a script does when memory runs out is its own business.
-            again=Restarts(job, Path(directory), peers) if not job.program else _never,
+            hung=partial(_look, memory, hung, peers, restarts),
+            again=restarts if not job.program else _never,
         )
         return settle(job, ending, Path(directory), memory.outcome(), peers)
 
@@ -90,10 +91,10 @@ def _never(_ending: Ending, _wakeup: int) -> None:
     """Start nothing again."""
 
 
-def _look(memory: MemoryWatch, hung: Callable[[], bool], peers: Peers) -> bool:
-    """Look after the ranks, once a second; tell whether they hang, or have nobody left to work with."""
+def _look(memory: MemoryWatch, hung: Callable[[], bool], peers: Peers, restarts: Restarts) -> bool:
+    """Look after the ranks, once a second; tell whether they hang, have nobody left to work with, or begin again."""
     memory.look()
-    return hung() or peers.look()
+    return restarts.due() or hung() or peers.look()
 
 
 def _hang_watch(job: TrainingJob, environ: Mapping[str, str], directory: Path) -> Callable[[], bool]:

@@ -52,6 +52,10 @@ class Restarts:
         """Take the job, the scratch folder of its ranks, and the other hosts, who must do the same."""
         self._cluster, self._directory, self._peers = job.cluster, directory, peers
 
+    def due(self) -> bool:
+        """Tell whether a rank of this host has run out, so that all are to end: peers that wait by NCCL never would."""
+        return bool((first := reports.first(self._directory)) and first.smaller)
+
     def __call__(self, ending: Ending, wakeup: int) -> dict[str, str] | None:
         """Return what the environment of the ranks has more in their next start; None where there is none.
 

@@ -1,15 +1,18 @@
 """Memory that runs out where peers wait inside of a model: all ranks begin again with less, and learn the same."""
 
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from twofold.contract.cluster import Cluster
 from twofold.contract.job import read_training_job
-from twofold.train import program, reports
+from twofold.train import peers, program, reports
+from twofold.train.failures import Memory, settle
 from twofold.train.memory import BeginAgain
-from twofold.train.peers import Peers
+from twofold.train.peers import Peers, listening
 from twofold.train.reports import Report
 from twofold.train.restart import Restart, Restarts
 from twofold.train.supervise import Ending
@@ -107,6 +110,83 @@ def test_several_ranks_ran_out(ended):
 )
 def test_else_ranks_are_not_started_again(ended, left, ending):
     assert ended(*left, ending=ending) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "due"),
+    [((), False), ((LOST,), False), ((LOST, SHORTAGE), True)],
+    ids=["no word", "only lost", "ran out"],
+)
+def test_ranks_are_ended_once_one_has_run_out(make_tree, tmp_path, left, due):
+    for report in left:
+        reports.write(tmp_path, report)
+    restarts = Restarts(read_training_job(make_tree({}), {}), tmp_path, Peers(Cluster(), 0, None))
+    assert restarts.due() is due
+
+
+@pytest.fixture
+def host(make_tree, meeting, tmp_path):
+    """host(number, of=2) -> a host of a job, in the middle of it: its job, its scratch folder, its ear."""
+    with contextlib.ExitStack() as ears:
+
+        def open_host(number, of=2):
+            hosts = [f"127.0.0.{each}" for each in range(1, of + 1)]
+            job = read_training_job(make_tree({}, cluster={"current_host": hosts[number], "hosts": hosts}), {})
+            scratch = tmp_path / str(number)
+            scratch.mkdir()
+            return job, scratch, ears.enter_context(listening(job.cluster, int(meeting["MASTER_PORT"]) + 1))
+
+        yield open_host
+
+
+@pytest.fixture
+def nothing():
+    """A descriptor at which nothing comes."""
+    reader, writer = os.pipe()
+    yield reader
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_host_without_word_of_another_fails_and_says_so(host, nothing, monkeypatch):
+    monkeypatch.setattr(peers, "WAIT_S", 0.2)
+    job, scratch, ear = host(0)
+    _, _, other = host(1)
+    reports.write(scratch, SHORTAGE)
+    assert Restarts(job, scratch, ear)(ENDED, nothing) is None
+    assert settle(job, ENDED, scratch, Memory(), ear) == 1
+    failure = job.paths.failure.read_text()
+    assert failure.startswith("memory: host 127.0.0.1, rank 1: OutOfMemoryError No word from 127.0.0.2")
+    # First what it would do, then that it does not.
+    while other.verdict is None:
+        other.look()
+    assert failure.startswith(other.verdict.message)
+
+
+def test_a_host_that_has_lost_others_and_heard_but_one_ends_those_that_begin_again(host, nothing, monkeypatch):
+    monkeypatch.setattr(peers, "WAIT_S", 0.2)
+    job, scratch, ear = host(0, of=3)
+    _, _, second = host(1, of=3)
+    second.tell(SHORTAGE.message, 1, lost=False, smaller=3, shortage=SHORTAGE.shortage)
+    reports.write(scratch, LOST)
+    assert Restarts(job, scratch, ear)(ENDED, nothing) is None
+    second.begin_again()
+    assert settle(job, ENDED, scratch, Memory(), ear) == 1
+    assert job.paths.failure.read_text() == SHORTAGE.message
+    while second.verdict is None:
+        second.look()
+    assert second.verdict.message == SHORTAGE.message
+
+
+def test_a_host_that_another_has_ended_follows_it(host, nothing):
+    job, scratch, ear = host(0)
+    _, _, other = host(1)
+    other.tell(SHORTAGE.message, 1, lost=False, smaller=3, shortage=SHORTAGE.shortage)
+    while not ear.look():
+        assert not ear.have_spoken
+    killed = Ending(-9, stopped=False, killed=False)
+    assert Restart.of(Restarts(job, scratch, ear)(killed, nothing)) == Restart(3, "rank 1 ran out")
+    assert other.agreed(nothing).smaller == 3
 
 
 def test_the_first_start_has_nothing_to_begin_again_with():
@@ -213,6 +293,13 @@ def test_where_no_checkpoints_are_kept_it_begins_anew(make_tree, prose, run_verb
     same_curve(paths, expected)
     assert "in step 6: going on after step 0 with 3 at once" in run.log
     assert not paths.checkpoints.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.procs
+def test_ranks_that_cannot_leave_one_another_are_ended(make_tree, prose, run_verb, expected):
+    paths = make_tree(prose, **RUN, **FSDP)
+    same_curve(run_verb(TRAIN, paths, environ=short(most=3, stuck=True)).paths, expected)
 
 
 @pytest.mark.slow

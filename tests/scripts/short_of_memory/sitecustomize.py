@@ -4,7 +4,8 @@
 
 `most` samples fit, in the `forward` pass, the `backward` pass or an evaluation (`measure`), or in the last layer of all
 (`head`); in the first `after` passes of a process all do. Once all ranks have begun again: with `hold`, the name of a
-file, they write it and wait for good; with `hang` the rank waits for good after so many passes.
+file, they write it and wait for good; with `hang` the rank waits for good after so many passes. With `stuck` it cannot
+leave the other ranks once it has run out, as by NCCL; those wait for it.
 """
 
 import json
@@ -38,6 +39,9 @@ if short and os.environ.get("RANK") == str(short["rank"]):
         def backward(_, gradient):
             limit(gradient)
             return gradient
+
+    if short.get("stuck") and "TWOFOLD_RESTART" not in os.environ:
+        torch.distributed.destroy_process_group = signal.pause
 
     plain = gpt.FeedForward.forward
 
