@@ -199,7 +199,8 @@ def _fail(error: Exception, scratch: Path, rank: int, *, alone: bool) -> int:
     text = outcome.failure_text(error, who=who, cause=_ECHO if peer else None)
     # What all ranks begin again after, and what another rank has caused, may be no error of the job.
     level = logging.WARNING if again or peer else logging.ERROR
-    log.log(level, "%s", text, exc_info=None if isinstance(error, TwofoldError) or peer else error)
+    said = isinstance(error, TwofoldError) or again or peer
+    log.log(level, "%s", text, exc_info=None if said else error)
     report = reports.Report(
         source=f"rank {rank}",
         message=text,

@@ -258,6 +258,7 @@ def test_backward_pass_of_fsdp(make_tree, prose, run_verb, expected):
     assert steps == sorted(set(steps))
     assert run.failure is None
     assert " ERROR " not in run.log
+    assert "Traceback" not in run.log
 
 
 @pytest.mark.slow
