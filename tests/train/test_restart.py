@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -246,13 +247,13 @@ def test_much_is_not_done_again_where_no_checkpoints_are_kept(make_tree, train_h
 
 @pytest.mark.procs
 def test_backward_pass_of_fsdp(make_tree, prose, run_verb, expected):
-    """Three steps go well; the last checkpoint is of the second."""
+    """Five steps go well; the checkpoint of the second is whole, that of the fourth perhaps."""
     paths = make_tree(prose, **RUN, **FSDP)
-    run = run_verb(TRAIN, paths, environ=short(most=3, after=3 * RUN["layers"]))
+    run = run_verb(TRAIN, paths, environ=short(most=3, after=5 * RUN["layers"]))
     same_curve(paths, expected)
-    told = "rank 1 ran out of device memory with 6 samples a forward pass, in step 4"
+    told = "rank 1 ran out of device memory with 6 samples a forward pass, in step 6"
     assert f"{told}: starting all ranks again with 3 at once" in run.log
-    assert f"{told}: going on after step 2 with 3 at once" in run.log
+    assert re.search(f"{told}: going on after step [24] with 3 at once", run.log)
     assert run.log.count("starting all ranks again") == 1
     steps = [record["step"] for record in records(paths, "steps.jsonl")]
     assert steps == sorted(set(steps))
