@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..contract import logs, signals
 from . import reports
-from .pulse import PulseWriter
+from .pulse import PulseWriter, read_pulses
 from .script_failure import TAIL_LINES, find_fault
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -26,6 +26,7 @@ _OURS = ("PYTHONSAFEPATH", reports.SCRATCH_VARIABLE)
 _CHUNK = 1 << 16
 REDRAWN_EVERY_S = 10.0
 """A progress bar that is redrawn with carriage returns becomes a line at most so often."""
+_LOOK_S = 0.1
 
 
 class Relay:
@@ -151,7 +152,18 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             traceback=fault.traceback,
         )
         reports.write(directory, report)
+    if returncode and told:
+        _outlast_others(directory)
     return returncode
+
+
+def _outlast_others(directory: Path) -> None:
+    """Stay until no script of this host runs: torchrun kills the others 30 s after the first that ends badly.
+
+    Of ranks that are told to stop most often only one saves, and the signal ends the others. `train` bounds the whole.
+    """
+    while any(Path(f"/proc/{pulse.pid}").exists() for pulse in read_pulses(directory).values()):
+        time.sleep(_LOOK_S)
 
 
 def _end(returncode: int) -> None:

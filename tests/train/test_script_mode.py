@@ -175,6 +175,30 @@ def test_a_stop_reaches_every_process_of_a_script(job, start_verb, processes):
     assert run.failure is None
 
 
+ONE_SAVES = """
+import os, signal, sys, time
+def save(*_):
+    time.sleep(34)
+    print("saved", flush=True)
+    sys.exit(0)
+if os.environ["RANK"] == "0": signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+while True: time.sleep(0.1)
+"""
+
+
+@pytest.mark.slow
+def test_the_one_rank_that_saves_has_its_time_where_a_stop_ends_the_others(job, start_verb):
+    """torchrun would kill it 30 s after them."""
+    run = start_verb(TRAIN, job(ONE_SAVES, sagemaker_mpi_num_of_processes_per_host=2))
+    for rank in range(2):
+        run.wait_for(f"[rank {rank}] ready\n")
+    run.send(signal.SIGTERM)
+    assert run.wait() == 143, run.log
+    assert "[rank 0] saved\n" in run.log
+    assert run.failure is None
+
+
 def test_a_script_that_does_not_listen_to_a_stop_is_no_failure(job, start_verb):
     run = start_verb(TRAIN, job("import time\nprint('ready', flush=True)\ntime.sleep(600)\n"))
     run.wait_for("ready\n")

@@ -53,9 +53,10 @@ class Script:
     """A `script_rank` that runs."""
 
     def __init__(self, folder, source, name="train.py", **environ):
+        folder.mkdir(exist_ok=True)
         (folder / name).write_text(source)
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir()
+        self.scratch = folder.parent / "scratch"
+        self.scratch.mkdir(exist_ok=True)
         self.output = folder / "output.log"
         command = [sys.executable if name.endswith(".py") else "bash", name]
         with self.output.open("wb") as sink:
@@ -86,7 +87,7 @@ def script(tmp_path):
     started = []
 
     def start(source, **options):
-        started.append(Script(tmp_path, source, **options))
+        started.append(Script(tmp_path / f"{len(started)}", source, **options))
         return started[-1]
 
     yield start
@@ -99,7 +100,7 @@ def script(tmp_path):
 def test_a_good_script_leaves_no_report(script):
     run = script("import os, sys\nprint(os.getcwd(), sys.argv, os.environ.get('TWOFOLD_SCRATCH'))\n")
     assert run.ending() == 0
-    assert run.output.read_text() == f"{run.scratch.parent} ['train.py'] None\n"
+    assert run.output.read_text() == f"{run.scratch.parent / '0'} ['train.py'] None\n"
     assert run.reports == []
 
 
@@ -148,6 +149,26 @@ def test_a_stop_reaches_the_script_and_is_no_failure(script):
     assert run.ending() == 5
     assert "saved" in run.output.read_text()
     assert run.reports == []
+
+
+UNTIL_GO = """import os, time
+    while not os.path.exists("../scratch/go"): time.sleep(0.01)
+    sys.exit(0)"""
+
+
+def test_a_rank_that_a_stop_ends_outlasts_the_one_that_saves(script):
+    """torchrun would take its end for a failure, and give the other 30 s."""
+    saves = script(SAVES.replace("sys.exit(5)", UNTIL_GO), RANK="0", WORLD_SIZE="2")
+    dies = script("import signal\nprint('ready', flush=True)\nsignal.pause()\n", RANK="1", WORLD_SIZE="2")
+    for one in (saves, dies):
+        one.wait_for("ready")
+        one.process.send_signal(signal.SIGTERM)
+    saves.wait_for("saved")
+    with pytest.raises(subprocess.TimeoutExpired):
+        dies.process.wait(0.5)
+    (saves.scratch / "go").touch()
+    assert (saves.ending(), dies.ending()) == (0, -signal.SIGTERM)
+    assert saves.reports == []
 
 
 def test_a_stop_reaches_what_a_shell_script_has_started(script):
