@@ -3,14 +3,14 @@
 Blocks of many steps are planned and gathered at once, and batches are slices of them: per batch there is next to no
 Python, and memory is bounded by a few blocks whatever the size of the data.
 
-    planner   plan a block, ask for it        cut the oldest into batches, transform them      one thread
-    readers                    gather or decode it                                             two, or one
+    readers    plan a block, ask for it, gather or decode it, cut it into batches      two threads, or one
+    another    transform its batches                                                   only with a transform
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -23,19 +23,20 @@ from ..errors import ConfigError
 from .dataset import Dataset
 from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
 from .shards import Column, Read
+from .side_by_side import Job, in_order
 from .streaming_dataset import StreamingDataset
 from .workers import Batch, Item, transformed
 
 BLOCK_BYTES = 4 << 20
 """Bytes of samples that are read at once."""
-ASKED_BYTES = 12 << 20
-"""Bytes of samples that are being read, or wait to be cut: more than one block where blocks are small."""
 REMOTE_BLOCK_BYTES = 64 << 20
 """The same for samples far away, over all ranks: each slot's part of a block is a request, which must be worth it."""
 APART_BYTES = 64 << 10
 """Samples far away of at least this size are fetched one by one."""
-_AHEAD = 1
-"""Blocks that are cut and wait for the reader of batches."""
+_ASKED = 2
+"""Blocks far away that are asked for beside the one that is waited for: the network is not idle while one is gathered."""
+_AHEAD = 6
+"""Blocks that are read, or wait for the reader of batches, or are being used by it."""
 _SIDE_BY_SIDE = 2
 """Blocks that are read at the same time."""
 _FREED_BYTES = 31 << 20
@@ -173,30 +174,19 @@ class StreamingLoader:
         self.epoch, self.step = self.epoch + 1, 0
 
     def _read_ahead(self) -> Generator[Item, None, None]:
-        """Yield the batches of a pass, read by a thread a block ahead."""
-        plan, steps = self.plan(self.epoch), len(self)
-        slots = rank_slots(self.batch_size, self.rank, self.world)
+        """Yield the batches of a pass, read by threads some blocks ahead."""
         # Never touched. That it was freed teaches the C library to keep what is freed up to this size: blocks would
         # otherwise go back to the system, and each page of the next one is zeroed, mapped and unmapped again.
         np.empty(_FREED_BYTES, dtype=np.uint8)
-        pending: deque[Future[list[Item] | None]] = deque()
-        with (
-            ThreadPoolExecutor(_SIDE_BY_SIDE if self.dataset.side_by_side else 1, "twofold-stream-read") as readers,
-            ThreadPoolExecutor(1, "twofold-stream") as planner,
-        ):
-            blocks = self._blocks(plan, steps, slots, readers)
-            try:
-                while True:
-                    while len(pending) <= _AHEAD:
-                        pending.append(planner.submit(next, blocks, None))
-                    block = pending.popleft().result()
-                    if block is None:
-                        return
-                    yield from block
-            finally:
-                for future in pending:
-                    future.cancel()
-                readers.shutdown(wait=False, cancel_futures=True)
+        readers = _SIDE_BY_SIDE if self.dataset.side_by_side else 1
+        reads = self._reads(self.plan(self.epoch), len(self), rank_slots(self.batch_size, self.rank, self.world))
+        with ExitStack() as open_now:
+            blocks = open_now.enter_context(closing(in_order(reads, readers, _AHEAD, "twofold-stream-read")))
+            if self._transform and not self._workers:
+                transforms = (partial(_transformed, self._transform, block) for block in blocks)
+                blocks = open_now.enter_context(closing(in_order(transforms, 1, 2, "twofold-stream")))
+            for block in blocks:
+                yield from block
 
     def _in_workers(
         self, source: Generator[Item, None, None], transform: Callable[[Batch], Batch]
@@ -207,19 +197,15 @@ class StreamingLoader:
             for batch, ids in batches:
                 yield self._pinned(batch), ids
 
-    def _blocks(self, plan: Plan, steps: int, slots: range, readers: Executor) -> Iterator[list[Item]]:
-        """Read blocks in turn; the next one is asked for before this one is waited for."""
-        asked: deque[tuple[Block, Future[Read]]] = deque()
-        block_bytes = self._block_steps(len(slots)) * len(slots) * self.dataset.record_bytes
-        # Two of what is far away: while one is waited for and one is gathered, the network is not idle.
-        most = 2 if self.dataset.remote else max(int(ASKED_BYTES / max(block_bytes, 1)), 1)
+    def _reads(self, plan: Plan, steps: int, slots: range) -> Iterator[Job[list[Item]]]:
+        """Plan blocks in turn and yield what reads them; what is far away is asked for some blocks before that."""
+        asked: deque[Job[list[Item]]] = deque()
         for first, last in self._spans(steps, len(slots)):
             block = plan.block(first, last, slots)
-            asked.append((block, readers.submit(self.dataset.request(block.sample_ids))))
-            if len(asked) > most:
-                yield self._cut(*asked.popleft())
-        while asked:
-            yield self._cut(*asked.popleft())
+            asked.append(partial(self._cut, block, self.dataset.request(block.sample_ids)))
+            if len(asked) > (_ASKED if self.dataset.remote else 0):
+                yield asked.popleft()
+        yield from asked
 
     def _spans(self, steps: int, slots: int) -> Iterator[tuple[int, int]]:
         """First and last steps of the blocks: small ones first, since somebody waits for the first batch."""
@@ -237,9 +223,9 @@ class StreamingLoader:
             return max(steps // self.window * self.window, min(steps, self.window), 1)
         return int(min(max(BLOCK_BYTES / max(slots * self.dataset.record_bytes, 1), 1), self.window))
 
-    def _cut(self, block: Block, reading: Future[Read]) -> list[Item]:
+    def _cut(self, block: Block, read: Callable[[], Read]) -> list[Item]:
         ids, ends = block.sample_ids, np.cumsum(block.counts)
-        columns, kept = reading.result()
+        columns, kept = read()
         if not columns and len(self.dataset):
             # This rank has no share of the block: fields and shapes are those of any sample.
             columns = {name: column[:0] for name, column in self.dataset.read(np.zeros(1, dtype=np.int64))[0].items()}
@@ -249,7 +235,7 @@ class StreamingLoader:
         batches, start = [], 0
         for end in ends.tolist():
             batch = {name: column[start:end] for name, column in tensors.items()}
-            batches.append((self._finish(batch), ids[start:end]))
+            batches.append((batch, ids[start:end]))
             start = end
         return batches
 
@@ -259,14 +245,15 @@ class StreamingLoader:
         tensor: Tensor = torch.from_numpy(column)
         return tensor.pin_memory() if self._pin_memory and not self._workers else tensor
 
-    def _finish(self, batch: Batch) -> Batch:
-        return self._transform(batch) if self._transform and not self._workers else batch
-
     def _pinned(self, batch: Batch) -> Batch:
         """Put what has come from a worker into page-locked memory where that is asked for."""
         if not self._pin_memory:
             return batch
         return {name: value.pin_memory() if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
+def _transformed(transform: Callable[[Batch], Batch], block: list[Item]) -> list[Item]:
+    return [(transform(batch), ids) for batch, ids in block]
 
 
 def _default_window(dataset: Dataset, batch_size: int) -> int:

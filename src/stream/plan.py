@@ -130,7 +130,7 @@ class Plan:
             ^ _mix(np.arange(slots.start, slots.stop, dtype=np.uint64))
         )
         order = _bijection(np.arange(1 << bits, dtype=np.uint32)[:, None], keys[None, :], bits)
-        if int(sizes.min(initial=0)) < 1 << bits:
+        if int(sizes.min(initial=1 << bits)) < 1 << bits:
             # A stable sort that only moves what does not exist behind what does.
             order = np.take_along_axis(order, np.argsort(order >= sizes[None, :], axis=0, kind="stable"), axis=0)
         return order[:width]
