@@ -66,10 +66,14 @@ class Layout:
     checksums: tuple[tuple[int, int, int], ...] = ()
     """Masked CRC-32C in every record: its offset, then start and stop of what it covers."""
     _plans: Mapping[str, tuple[Field, np.dtype[Any], np.dtype[Any]]] = field(init=False, repr=False, compare=False)
-    """Of each field: itself, how its bytes are moved, and what they are then. Worked out once: batches are small."""
+    """Of each field: itself, how its bytes are moved, and what they are then. Worked out once: batches are small.
+
+    Small fields come first: they bring a page of each record near, for many records at once.
+    """
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_plans", {name: (place, *_plan(place)) for name, place in self.fields.items()})
+        by_size = sorted(self.fields.items(), key=lambda named: named[1].size)
+        object.__setattr__(self, "_plans", {name: (place, *_plan(place)) for name, place in by_size})
 
     @property
     def certain(self) -> bool:
@@ -90,7 +94,8 @@ class Layout:
         Returns:
             Arrays `[n, *shape]`, one a field: contiguous, aligned, writable, of native byte order.
         """
-        return {name: self._column(buffer, rows, *plan) for name, plan in self._plans.items()}
+        columns = {name: self._column(buffer, rows, *plan) for name, plan in self._plans.items()}
+        return {name: columns[name] for name in self.fields}
 
     def gather_at(self, memory: Buffer, starts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Copy the payload of records that begin at any bytes `[n]` of a piece of memory; as `gather`."""
@@ -100,7 +105,7 @@ class Layout:
                 columns[name] = self._finish(_items_at(memory, starts + place.offset, item), place, final)
             else:
                 columns[name] = np.empty((len(starts), *place.shape), dtype=place.dtype.newbyteorder("="))
-        return columns
+        return {name: columns[name] for name in self.fields}
 
     def verify(self, buffer: Buffer, first: int, last: int, *, checksums: bool = False) -> None:
         """Check the structure of records [first, last) and, when asked, their checksums.
@@ -286,7 +291,7 @@ def _items_at(memory: Buffer, firsts: NDArray[np.int64], item: np.dtype[Any]) ->
     # An item at every byte, or at every byte that suits its type, which numpy copies in half the time: those that
     # overlap are never taken.
     step = item.alignment
-    if (memory.ctypes.data | int(np.bitwise_or.reduce(firsts))) % step:
+    if step > 1 and (memory.ctypes.data | int(np.bitwise_or.reduce(firsts))) % step:
         step = 1
     items = np.ndarray(((len(memory) - item.itemsize) // step + 1,), item, memory, 0, (step,))
     return items[firsts if step == 1 else firsts // step]

@@ -10,7 +10,7 @@ from .folders import ImageFolder, TarShard, read_archives
 from .plan import Positions, locate
 from .remote import Part, Remote, Waiting, scatter
 from .shards import BadRecords, Read, Shard, join
-from .together import one_layout, read_together
+from .together import one_layout
 
 
 class Dataset:
@@ -21,7 +21,7 @@ class Dataset:
         self.shards = tuple(shards)
         self.sizes = tuple(shard.records for shard in shards)
         self.bad = BadRecords(channel, skip=on_bad_record == "skip")
-        self._together = one_layout(self.shards) if self.shards else None
+        self._together = one_layout(self.shards)
         archives = tuple(shard for shard in self.shards if isinstance(shard, TarShard))
         self._archives = archives if len(archives) == len(self.shards) else None
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
@@ -60,7 +60,7 @@ class Dataset:
         if not len(sample_ids) or len(self.shards) == 1:
             return self.shards[0].read(sample_ids, self.bad)
         if self._together is not None:
-            together = read_together(self._together, *locate(self.sizes, sample_ids), self.bad)
+            together = self._together.read(sample_ids, self.bad)
             if together is not None:
                 return together
         if self._archives is not None and len(self._archives) <= MAX_OPEN:

@@ -27,20 +27,22 @@ from .side_by_side import Job, in_order
 from .streaming_dataset import StreamingDataset
 from .workers import Batch, Item, transformed
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 6 << 20
 """Bytes of samples that are read at once."""
 REMOTE_BLOCK_BYTES = 64 << 20
 """The same for samples far away, over all ranks: each slot's part of a block is a request, which must be worth it."""
 APART_BYTES = 64 << 10
 """Samples far away of at least this size are fetched one by one."""
 _ASKED = 2
-"""Blocks far away that are asked for beside the one that is waited for: the network is not idle while one is gathered."""
-_AHEAD = 6
-"""Blocks that are read, or wait for the reader of batches, or are being used by it."""
+"""Blocks far away that are asked for beside the one waited for: else the network is idle while one is gathered."""
+_AHEAD = 3
+"""Blocks that are read, or wait for the user of batches, or are in use: few, so that a cache may hold them."""
 _SIDE_BY_SIDE = 2
 """Blocks that are read at the same time."""
 _FREED_BYTES = 31 << 20
 """Just below the size from which the C library never keeps memory that was freed."""
+_PLANNED = 1 << 14
+"""Samples that are planned at once."""
 _GROWTH = 4
 """The first block is one step, each of the next so many times as large as the one before."""
 
@@ -200,12 +202,20 @@ class StreamingLoader:
     def _reads(self, plan: Plan, steps: int, slots: range) -> Iterator[Job[list[Item]]]:
         """Plan blocks in turn and yield what reads them; what is far away is asked for some blocks before that."""
         asked: deque[Job[list[Item]]] = deque()
-        for first, last in self._spans(steps, len(slots)):
-            block = plan.block(first, last, slots)
+        for block in self._blocks(plan, steps, slots):
             asked.append(partial(self._cut, block, self.dataset.request(block.sample_ids)))
             if len(asked) > (_ASKED if self.dataset.remote else 0):
                 yield asked.popleft()
         yield from asked
+
+    def _blocks(self, plan: Plan, steps: int, slots: range) -> Iterator[Block]:
+        """Plan blocks, many small ones at once: after each call of numpy another thread may have to be waited for."""
+        planned, start, stop = plan.block(0, 0, slots), 0, 0
+        for first, last in self._spans(steps, len(slots)):
+            if last > stop:
+                start, stop = first, min(max(last, first + _PLANNED // max(len(slots), 1)), steps)
+                planned = plan.block(start, stop, slots)
+            yield planned.part(first - start, last - start)
 
     def _spans(self, steps: int, slots: int) -> Iterator[tuple[int, int]]:
         """First and last steps of the blocks: small ones first, since somebody waits for the first batch."""

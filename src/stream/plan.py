@@ -38,6 +38,11 @@ class Block:
     counts: Positions
     """Samples of each step `[steps]`: all slots but for the last step, where spans that have ended yield none."""
 
+    def part(self, first: int, last: int) -> "Block":
+        """What they yield at steps `first` to `last - 1` of this block."""
+        start, count = int(self.counts[:first].sum()), int(self.counts[first:last].sum())
+        return Block(self.sample_ids[start : start + count], self.counts[first:last])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

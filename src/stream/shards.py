@@ -120,10 +120,6 @@ class LayoutShard:
         """Return the bytes of the shard."""
         return self._maps.map(self._file)
 
-    def starts(self, rows: Positions) -> Positions:
-        """First byte of each of the records `[n]`."""
-        return rows * self.layout.stride + self.layout.offset
-
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Gather records `[n]`."""
         buffer = self.buffer()

@@ -13,13 +13,13 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 from .ahead import Stopped
 
 _Done = TypeVar("_Done")
 Job: TypeAlias = Callable[[], _Done]
-_Result: TypeAlias = "SimpleQueue[tuple[_Done | None, BaseException | None]]"
+_Result: TypeAlias = "SimpleQueue[tuple[_Done | None, BaseException | None] | None]"
 
 
 def in_order(jobs: Iterator[Job[_Done]], threads: int, ahead: int, name: str) -> Generator[_Done, None, None]:
@@ -78,27 +78,28 @@ class _Hands(Generic[_Done]):
                 with self._turn:
                     self.begun.put(result)
                     job = next(self._jobs, None)
-                done = None if job is None else job()
+                if job is None:
+                    result.put(None)
+                    return
+                result.put((job(), None))
+                # What it holds is not kept while this thread waits.
+                del job
             except BaseException as error:  # noqa: BLE001  raised again where the result is awaited
                 result.put((None, error))
                 return
-            result.put((done, None))
-            if job is None:
-                return
-            # Not kept while this thread waits.
-            del done, job
             self._room.get()
 
     def results(self) -> Generator[_Done, None, None]:
-        """Yield results; after each but the last one there is room for another job."""
+        """Yield results; when another is asked for there is room for another job."""
         while (result := self.begun.get()) is not None:
-            done, error = result.get()
+            found = result.get()
+            if found is None:
+                return
+            done, error = found
             if error is not None:
                 raise error
-            if done is None:
-                return
-            yield done
-            del done
+            yield cast("_Done", done)
+            del found, done
             self._room.put(None)
         raise Stopped
 

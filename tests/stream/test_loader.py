@@ -1,7 +1,7 @@
 import subprocess
 import sys
 import threading
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from twofold.stream import loader as loader_module
 from twofold.stream import shards
 from twofold.stream.catalog import open_dataset
 from twofold.stream.loader import StreamingLoader
+from twofold.stream.plan import Plan
 
 SHARDS = [(0, 100), (100, 101), (101, 640), (640, 1000)]
 
@@ -39,8 +40,10 @@ def global_batches(dataset, world, epochs=1, **settings):
 
 
 def test_samples_are_what_was_written(dataset, rows):
+    """In the second epoch too, when all have been checked and only their places are worked out."""
     labels, features = rows
-    for batch in StreamingLoader(dataset, 64, seed=3):
+    loader = StreamingLoader(dataset, 64, seed=3)
+    for batch in chain(loader, loader):
         numbers = batch["label"].long().numpy()
         assert np.array_equal(labels[numbers], batch["label"].numpy())
         assert np.array_equal(features[numbers], batch["features"].numpy())
@@ -165,6 +168,20 @@ def test_two_blocks_are_read_side_by_side(dataset, monkeypatch):
     monkeypatch.setattr(dataset, "read", meet)
     found = sum((batch["label"].tolist() for batch in StreamingLoader(dataset, 64)), [])
     assert sorted(found) == list(range(1000))
+
+
+def test_many_small_blocks_are_planned_at_once(dataset, monkeypatch):
+    monkeypatch.setattr(loader_module, "BLOCK_BYTES", 1)
+    expected, planned, block = global_batches(dataset, 1), [], Plan.block
+
+    def note(plan, first, last, slots):
+        planned.append((first, last))
+        return block(plan, first, last, slots)
+
+    monkeypatch.setattr(Plan, "block", note)
+    monkeypatch.setattr(loader_module, "_PLANNED", 5 * 64)
+    assert global_batches(dataset, 1) == expected
+    assert [steps for steps in planned if steps != (0, 0)] == [(0, 5), (5, 10), (10, 15), (15, 16)]
 
 
 def test_transforms_run_one_after_the_other_in_order(dataset, monkeypatch):

@@ -39,6 +39,15 @@ def test_any_number_of_ranks_sees_the_same_global_batches(plan, data):
 
 
 @given(plan=PLANS, data=st.data())
+def test_a_part_of_a_block_is_the_block_of_its_steps(plan, data):
+    first, last = sorted(data.draw(st.tuples(st.integers(0, plan.steps), st.integers(0, plan.steps))))
+    slots = range(plan.batch_size)
+    part, alone = plan.block(0, plan.steps, slots).part(first, last), plan.block(first, last, slots)
+    assert part.sample_ids.tolist() == alone.sample_ids.tolist()
+    assert part.counts.tolist() == alone.counts.tolist()
+
+
+@given(plan=PLANS, data=st.data())
 def test_a_step_does_not_depend_on_the_steps_before_it(plan, data):
     order = data.draw(st.permutations(range(plan.steps)))
     batches = ids(plan)
