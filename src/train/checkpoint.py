@@ -17,9 +17,10 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from ..errors import ConfigError, PlatformError, TwofoldError
 from .checkpoint_choice import choose
 from .checkpoint_files import PieceReader, RankWriter, StagedPlanner
 from .checkpoint_manifest import MANIFEST, Manifest, StoredFile, StoredTensor, folder_of, steps_in, write_manifest
-from .checkpoint_state import Staging, State
+from .checkpoint_state import Copying, Staging, State
 from .ranks import Ranks
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ KEPT = 2
 """Checkpoints that stay; an older one goes when a newer one is whole."""
 STOP_BUDGET_S = 50.0
 """Time from a stop signal to the end of the last checkpoint; a spot instance can be gone after 60 s."""
-_NICENESS = 10
-"""Of the thread that writes: a tenth of a core's time where training wants all of it, all of it where it waits."""
+_NICENESS = 19
+"""Of the thread that writes: a seventieth of a core's time where training wants all of it, all of it where it waits."""
 
 
 @dataclass(slots=True)
@@ -83,10 +84,9 @@ class Checkpoints:
         self._ranks = ranks
         # Ranks talk about a checkpoint while they train: that takes a group apart, and one of the CPU.
         self._group = dist.new_group(backend="gloo") if ranks.world > 1 else None
-        self._copier = ThreadPoolExecutor(1, thread_name_prefix="twofold-copy")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="twofold-checkpoint", initializer=_give_way)
         self._staging = Staging()
-        self._staged: Future[dict[str, Tensor]] | None = None
+        self._copying: Copying | None = None
         self._written: Future[None] | None = None
         self._kept: list[int] = []
         self._slowest_s = 0.0
@@ -96,23 +96,33 @@ class Checkpoints:
 
         Weights and moments must stay as they are until `staged`.
         """
+        write = self._prepare(progress, state)
+        if write:
+            self._written = self._writer.submit(write)
+
+    def _prepare(self, progress: Progress, state: State) -> Callable[[], None] | None:
+        """Return what writes a checkpoint, once the one before is written; nothing if it is there."""
         self.wait()
         if progress.step in self._kept:
-            return
+            return None
         tensors = state.tensors(first=self._ranks.is_first)
         # A forward pass changes statistics of batches, so these are copied at once.
         moving = state.statistics()
         copied = self._staging.copy({name: tensor for name, tensor in tensors.items() if name in moving})
-        still = {name: tensor for name, tensor in tensors.items() if name not in moving}
-        staged = self._copier.submit(lambda: copied | self._staging.copy(still))
-        self._staged = staged
-        self._written = self._writer.submit(self._write, tensors, staged, progress.step, asdict(progress))
+        copying = self._staging.begin({name: tensor for name, tensor in tensors.items() if name not in moving})
+        self._copying = copying
+
+        def staged() -> dict[str, Tensor]:
+            copying.finish_quietly()
+            return copied | copying.copies
+
+        return partial(self._write, tensors, staged, progress.step, asdict(progress))
 
     def staged(self) -> None:
-        """Wait until weights and moments may change again."""
-        if self._staged:
-            self._staged.result()
-            self._staged = None
+        """See to it that weights and moments may change again: help with what is not copied yet."""
+        if self._copying:
+            self._copying.finish()
+            self._copying = None
 
     def is_written(self) -> bool:
         """Whether no checkpoint is under way."""
@@ -140,8 +150,11 @@ class Checkpoints:
         self.wait()
         used = time.monotonic() - (told_at or time.monotonic())
         if self._ranks.all(used + self._slowest_s <= STOP_BUDGET_S):
-            self.save(progress, state)
-            self.wait()
+            write = self._prepare(progress, state)
+            self.staged()
+            # Here and now: the thread that writes else would have to wait for whoever has the CPU.
+            if write:
+                write()
         else:
             last = f"the last one is of step {self._kept[0]}" if self._kept else "there is none"
             log.warning("no time to write a checkpoint at step %d: %s", progress.step, last)
@@ -178,7 +191,7 @@ class Checkpoints:
         return progress
 
     def _write(
-        self, tensors: dict[str, Tensor], staged: Future[dict[str, Tensor]], step: int, progress: dict[str, Any]
+        self, tensors: dict[str, Tensor], staged: Callable[[], dict[str, Tensor]], step: int, progress: dict[str, Any]
     ) -> None:
         started, folder = time.monotonic(), self._folder / folder_of(step)
 
@@ -190,7 +203,7 @@ class Checkpoints:
             save(
                 tensors,
                 storage_writer=RankWriter(folder, self._ranks.rank, commit),
-                planner=StagedPlanner(staged.result()),
+                planner=StagedPlanner(staged()),
                 process_group=self._group,
                 no_dist=self._group is None,
             )

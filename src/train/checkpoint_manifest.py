@@ -4,10 +4,10 @@ import json
 import logging
 import os
 import re
-import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from isal import isal_zlib
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def checksum(path: Path) -> int:
     value, chunk = 0, memoryview(bytearray(_CHUNK_BYTES))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(chunk):
-            value = zlib.crc32(chunk[:count], value)
+            value = isal_zlib.crc32(chunk[:count], value)
     return value
 
 

@@ -1,8 +1,11 @@
 """The tensors of a run by name, whole or sharded: what a checkpoint holds, and where it goes back to."""
 
-from collections.abc import Mapping
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -12,6 +15,7 @@ from .checkpoint_files import dtype_of
 from .checkpoint_manifest import StoredTensor
 
 _MODEL, _OPTIMIZER, _BEST = "model.", "optimizer.", "best."
+_PIECE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,84 @@ class Staging:
 
     def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Copy tensors; the copies hold until the next call."""
-        return {name: self._copied(name, local(tensor)) for name, tensor in tensors.items()}
+        return {name: self._buffer(name, source).copy_(source) for name, source in _sources(tensors).items()}
 
-    def _copied(self, name: str, tensor: Tensor) -> Tensor:
+    def begin(self, tensors: Mapping[str, Tensor]) -> "Copying":
+        """Return the same copies, yet to be made."""
+        sources = _sources(tensors)
+        return Copying({name: (self._buffer(name, source), source) for name, source in sources.items()})
+
+    def _buffer(self, name: str, source: Tensor) -> Tensor:
         buffer = self._buffers.get(name)
-        if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
-            buffer = self._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
-        return buffer.copy_(tensor.detach())
+        if buffer is None or buffer.shape != source.shape or buffer.dtype != source.dtype:
+            buffer = self._buffers[name] = torch.empty(source.shape, dtype=source.dtype)
+        return buffer
+
+
+class Copying:
+    """Copies that threads make together: whoever has time takes the next piece, and all are there when one returns."""
+
+    def __init__(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Take copy and original of each tensor."""
+        self.copies = {name: copy for name, (copy, _) in pairs.items()}
+        self._left = deque(piece for pair in pairs.values() for piece in _pieces(*pair))
+        self._under_way = 0
+        self._changed = threading.Condition()
+        self._failed = False
+
+    def finish(self) -> None:
+        """Copy what is left with all threads that torch may use, and wait for what another thread has begun.
+
+        Raises:
+            RuntimeError: a copy failed, here or there.
+        """
+        self._work(lambda copy, source: copy.copy_(source))
+
+    def finish_quietly(self) -> None:
+        """Do so with this thread alone: torch would make a team of threads for it, as large as that of training."""
+        self._work(_copy_alone)
+
+    def _work(self, copy_piece: Callable[[Tensor, Tensor], object]) -> None:
+        while pair := self._take():
+            try:
+                copy_piece(*pair)
+            except BaseException:
+                self._failed = True
+                raise
+            finally:
+                with self._changed:
+                    self._under_way -= 1
+                    self._changed.notify_all()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way)
+        if self._failed:
+            raise RuntimeError("the state could not be copied")
+
+    def _take(self) -> tuple[Tensor, Tensor] | None:
+        with self._changed:
+            if not self._left:
+                return None
+            self._under_way += 1
+            return self._left.popleft()
+
+
+def _sources(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: local(tensor).detach() for name, tensor in tensors.items()}
+
+
+def _pieces(copy: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a copy: training waits for the piece that another thread is at."""
+    if not source.is_contiguous():
+        return iter([(copy, source)])
+    count = max(1, _PIECE_BYTES // source.element_size())
+    return zip(copy.view(-1).split(count), source.view(-1).split(count), strict=True)
+
+
+def _copy_alone(copy: Tensor, source: Tensor) -> None:
+    if source.device.type == "cpu" and source.is_contiguous():
+        np.copyto(copy.view(torch.uint8).numpy(), source.view(torch.uint8).numpy())
+    else:
+        copy.copy_(source)
 
 
 def local(tensor: Tensor) -> Tensor:
