@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ from twofold.train.ranks import Ranks
 
 WIDTH, LAYERS = 2888, 5
 """Weights and two moments of five layers are 500 MB."""
-MOST_STEPS = 12
+MOST_STEPS = 60
 
 
 class Training:
@@ -103,6 +104,14 @@ class Torch:
         return self.future.done()
 
 
+class Save(NamedTuple):
+    """Seconds of the steps of a save, of as many steps after it, at least four, and of the save."""
+
+    steps: list[float]
+    plain: list[float]
+    seconds: float
+
+
 def save_once(training: Training, way: Ours | Torch) -> tuple[list[float], float]:
     """Seconds of the steps from the one that the checkpoint begins in to the one that it ends in, and of the save."""
     steps, start = [], time.perf_counter()
@@ -137,29 +146,38 @@ def main() -> None:
             Torch(training, base / "b"),
             Ours(training, base / "c", wait=True),
         ]
-        plain, found = [], {way.name: [] for way in ways}
+        found = {way.name: [] for way in ways}
         for way in ways:
             save_once(training, way)
         for _ in range(arguments.saves):
             for way in ways:
                 os.sync()
-                plain += training.timed(2)
-                found[way.name].append(save_once(training, way))
-    report(statistics.median(plain), found, size)
+                training.timed(2)
+                steps, seconds = save_once(training, way)
+                os.sync()
+                found[way.name].append(Save(steps, training.timed(max(len(steps), 4)), seconds))
+    report(found, size)
 
 
-def report(plain: float, found: dict[str, list[tuple[list[float], float]]], size: int) -> None:
+def report(found: dict[str, list[Save]], size: int) -> None:
     """Print what was found."""
     cores = len(os.sched_getaffinity(0))
+    plain = statistics.median(step for saves in found.values() for save in saves for step in save.plain)
     print(f"{platform.machine()}, {cores} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{size / 1e6:.0f} MB of state; a step takes {plain:.2f} s\n")
-    print("| way | longest step | all steps of a save, later by | steps of a save |")
-    print("|---|--:|--:|--:|")
+    print(f"{size / 1e6:.0f} MB of state; a step takes {plain:.3f} s\n")
+    print("| way | longest step | longest of as many without | all steps of a save, later by | steps | save |")
+    print("|---|--:|--:|--:|--:|--:|")
     for name, saves in found.items():
-        longest = statistics.median(max(steps) for steps, _ in saves) / plain - 1
-        late = statistics.median(sum(steps) - plain * len(steps) for steps, _ in saves)
-        count = statistics.median(len(steps) for steps, _ in saves)
-        print(f"| {name} | {longest:+.0%} | {late:.2f} s | {count:g} |")
+        columns = zip(*map(figures, saves), strict=True)
+        longest, without, late, count, seconds = (statistics.median(column) for column in columns)
+        print(f"| {name} | {longest:+.0%} | {without:+.0%} | {late:.2f} s | {count:g} | {seconds:.1f} s |")
+
+
+def figures(save: Save) -> tuple[float, float, float, int, float]:
+    """Longest step with and without the save, by the median of those without; seconds later; steps; seconds."""
+    median, count = statistics.median(save.plain), len(save.steps)
+    late = sum(save.steps) - statistics.mean(save.plain) * count
+    return max(save.steps) / median - 1, max(save.plain[:count]) / median - 1, late, count, save.seconds
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ class Checkpoints:
         self._copying: Copying | None = None
         self._written: Future[None] | None = None
         self._kept: list[int] = []
+        # Of this rank's file, without waiting for a CPU that trains: before a last checkpoint training has stopped.
         self._slowest_s = 0.0
 
     def save(self, progress: Progress, state: State) -> None:
@@ -107,9 +108,9 @@ class Checkpoints:
             return None
         tensors = state.tensors(first=self._ranks.is_first)
         # A forward pass changes statistics of batches, so these are copied at once.
-        moving = state.statistics()
-        copied = self._staging.copy({name: tensor for name, tensor in tensors.items() if name in moving})
-        copying = self._staging.begin({name: tensor for name, tensor in tensors.items() if name not in moving})
+        moving, fixed = state.statistics(), state.fixed()
+        copied = self._staging.copy({name: tensor for name, tensor in tensors.items() if name in moving}) | fixed
+        copying = self._staging.begin({name: tensor for name, tensor in tensors.items() if name not in copied})
         self._copying = copying
 
         def staged() -> dict[str, Tensor]:
@@ -152,7 +153,7 @@ class Checkpoints:
         if self._ranks.all(used + self._slowest_s <= STOP_BUDGET_S):
             write = self._prepare(progress, state)
             self.staged()
-            # Here and now: the thread that writes else would have to wait for whoever has the CPU.
+            # In this thread: the other one has what is left of the CPU, and this checkpoint cannot wait.
             if write:
                 write()
         else:
@@ -199,10 +200,11 @@ class Checkpoints:
             whole = Manifest(step=step, identity=self._identity, progress=progress, files=files, tensors=stored)
             write_manifest(folder, whole)
 
+        writer = RankWriter(folder, self._ranks.rank, commit)
         try:
             save(
                 tensors,
-                storage_writer=RankWriter(folder, self._ranks.rank, commit),
+                storage_writer=writer,
                 planner=StagedPlanner(staged()),
                 process_group=self._group,
                 no_dist=self._group is None,
@@ -214,14 +216,13 @@ class Checkpoints:
             if self._ranks.is_first:
                 log.error("no checkpoint at step %d, earlier ones stay: %s", step, _reasons(error))
             return
-        seconds = time.monotonic() - started
-        self._slowest_s = max(self._slowest_s, seconds)
+        self._slowest_s = max(self._slowest_s, writer.seconds)
         self._kept = [step, *self._kept][:KEPT]
         for other in steps_in(self._folder):
             if other < step and other not in self._kept:
                 self._remove(other)
         if self._ranks.is_first:
-            log.info("checkpoint at step %d: %s, in %.1f s", step, folder, seconds)
+            log.info("checkpoint at step %d: %s, in %.1f s", step, folder, time.monotonic() - started)
 
     def _remove(self, step: int) -> None:
         """Remove a checkpoint on this host if that is possible: what stays costs room, not the job."""

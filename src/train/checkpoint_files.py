@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from .checkpoint_manifest import MANIFEST, Manifest, Piece, StoredFile, StoredTensor, sync_folder
-from .checkpoint_write import write_tensors
+from .checkpoint_write import undisturbed, write_tensors
 
 Commit: TypeAlias = Callable[[dict[str, StoredFile], dict[str, StoredTensor]], None]
 
@@ -64,6 +64,8 @@ class RankWriter(StorageWriter):
     def __init__(self, folder: Path, rank: int, commit: Commit) -> None:
         """Take the checkpoint's folder, and what makes it count when all is written."""
         self._folder, self._name, self._commit = folder, f"rank-{rank:05d}.safetensors", commit
+        self.seconds = 0.0
+        """What this rank's file took, without waiting for a CPU."""
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Do nothing: a writer is for one checkpoint."""
@@ -88,8 +90,10 @@ class RankWriter(StorageWriter):
         Raises:
             OSError: the disk is full or broken; what was written is removed.
         """
+        began = undisturbed()
         pieces = {_key(item): planner.resolve_data(item) for item in plan.items}
         stored = self._write({key: piece for key, piece in pieces.items() if isinstance(piece, Tensor)})
+        self.seconds = undisturbed() - began
         done: Future[list[WriteResult]] = Future()
         done.set_result([WriteResult(item.index, 0, _Written(_key(item), self._name, stored)) for item in plan.items])
         return done

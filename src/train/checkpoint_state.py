@@ -25,7 +25,7 @@ class State:
     module: nn.Module
     optimizer: Optimizer
     best: dict[str, Tensor]
-    """Weights of the lowest validation loss; empty before the first evaluation."""
+    """Weights of the lowest validation loss, replaced whole; empty before the first evaluation."""
 
     def tensors(self, *, first: bool) -> dict[str, Tensor]:
         """Return `model.*`, `optimizer.<parameter>.*` and `best.*` as this rank has to write them.
@@ -50,6 +50,11 @@ class State:
         """Names of what a forward pass changes, such as running means."""
         parameters = {name for name, _ in self.module.named_parameters(remove_duplicate=False)}
         return {_MODEL + name for name in self.module.state_dict() if name not in parameters}
+
+    def fixed(self) -> dict[str, Tensor]:
+        """Return `best.*` where it is on the CPU: no copy is needed of what is replaced and never changed."""
+        own = {_BEST + name: local(tensor) for name, tensor in self.best.items()}
+        return {name: tensor for name, tensor in own.items() if tensor.device.type == "cpu"}
 
     def targets(self, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
         """Return tensors into which those of a checkpoint can be read, by name.
