@@ -163,7 +163,7 @@ def _pieces(copy: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     if not source.is_contiguous():
         return iter([(copy, source)])
     count = max(1, _PIECE_BYTES // source.element_size())
-    return zip(copy.view(-1).split(count), source.view(-1).split(count), strict=True)
+    return zip(torch.split(copy.view(-1), count), torch.split(source.view(-1), count), strict=True)
 
 
 def _copy_alone(copy: Tensor, source: Tensor) -> None:

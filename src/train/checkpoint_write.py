@@ -83,7 +83,8 @@ class _Output:
     """A file that is written out of one window of memory, past the page cache where the file system lets it."""
 
     def __init__(self, path: Path) -> None:
-        self._window = np.frombuffer(mmap.mmap(-1, _WINDOW_BYTES), np.uint8)
+        self._memory = memoryview(mmap.mmap(-1, _WINDOW_BYTES))
+        self._window = np.frombuffer(self._memory, np.uint8)
         self._used = self._size = self._crc32 = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
@@ -126,7 +127,7 @@ class _Output:
         while done < self._used:
             end = -(-self._used // _BLOCK_BYTES) * _BLOCK_BYTES if self._direct else self._used
             try:
-                done += os.write(self._file, self._window[done:end])
+                done += os.write(self._file, self._memory[done:end])
             except OSError as error:
                 # A file system may open a file so and refuse to write it, or not from where a short write has ended.
                 if error.errno != errno.EINVAL or not self._direct:

@@ -48,7 +48,7 @@ def arm(at, count):
     """Die where a call to `at` is the count-th one."""
     owner, name = {
         "step": (loop.Trainer, "_step"),
-        "copy": (checkpoint_state.Staging, "copy"),
+        "copy": (checkpoint_state.Copying, "finish"),
         "write": (checkpoint_files, "write_tensors"),
         "full": (checkpoint_files, "write_tensors"),
         "fsync": (os, "fsync"),

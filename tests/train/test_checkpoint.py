@@ -3,6 +3,7 @@ import logging
 import os
 import random
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -12,10 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from twofold.errors import ConfigError, TwofoldError
+from twofold.train import checkpoint_state
 from twofold.train.checkpoint import STOP_BUDGET_S, Checkpoints, Progress, seed_step
-from twofold.train.checkpoint_manifest import is_whole
 from twofold.train.checkpoint_state import State
-from twofold.train.checkpoint_write import _NAMES, write_tensors
 from twofold.train.config import TrainingConfig
 from twofold.train.optim import build_optimizer
 from twofold.train.ranks import Ranks
@@ -123,6 +123,34 @@ def test_a_checkpoint_is_of_the_moment_when_it_was_asked_for(checkpoints):
     after = state(seed=5)
     assert checkpoints.resume(after).step == 1
     assert all(torch.equal(after.module.state_dict()[name], tensor) for name, tensor in weights.items())
+
+
+def test_the_optimizer_does_not_wait_for_a_thread_that_gets_no_cpu(checkpoints, monkeypatch):
+    """What is not copied yet the training thread copies itself."""
+    let_go, before = threading.Event(), state()
+    quietly = checkpoint_state.Copying.finish_quietly
+    monkeypatch.setattr(checkpoint_state.Copying, "finish_quietly", lambda self: (let_go.wait(), quietly(self)))
+    checkpoints.save(Progress(step=1), before)
+    checkpoints.staged()
+    weight = before.module.weight.detach().clone()
+    with torch.no_grad():
+        before.module.weight.zero_()
+    let_go.set()
+    checkpoints.wait()
+    after = state(seed=5)
+    checkpoints.resume(after)
+    assert torch.equal(after.module.weight, weight)
+
+
+def test_better_weights_do_not_reach_a_checkpoint_under_way(checkpoints):
+    before = state()
+    best = {name: tensor.clone() for name, tensor in before.best.items()}
+    checkpoints.save(Progress(step=1), before)
+    before.best.update({name: tensor + 1 for name, tensor in before.best.items()})
+    checkpoints.wait()
+    after = state(seed=5)
+    checkpoints.resume(after)
+    assert all(torch.equal(after.best[name], tensor) for name, tensor in best.items())
 
 
 def test_a_checkpoint_that_is_there_is_not_written_again(checkpoints, folder):
@@ -249,6 +277,22 @@ def test_a_last_one_is_written_while_there_is_time(checkpoints, folder, caplog):
     assert "no time to write a checkpoint at step 2: the last one is of step 1" in caplog.text
 
 
+def test_only_the_last_one_is_written_at_the_priority_of_training(checkpoints, monkeypatch):
+    niceness, fsync = [], os.fsync
+
+    def noting(descriptor):
+        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    save(checkpoints, 1)
+    assert set(niceness) == {19}
+    niceness.clear()
+    checkpoints.save_last(Progress(step=2), state(), time.monotonic())
+    assert set(niceness) == {ours}
+
+
 def test_a_folder_moved_to_another_place_is_as_good(checkpoints, folder, tmp_path):
     save(checkpoints, 1)
     shutil.move(folder, tmp_path / "restored")
@@ -262,19 +306,6 @@ def test_nothing_in_a_checkpoint_is_unpickled(checkpoints, folder):
     assert json.loads((place / MANIFEST).read_text())["identity"] == IDENTITY
     assert load_file(place / FILE).keys() >= {"model.weight", "best.weight", "optimizer.weight.exp_avg"}
     assert len(names(folder)) == 3
-
-
-@pytest.mark.parametrize("dtype", [*_NAMES, None])
-def test_safetensors_reads_what_is_written(tmp_path, dtype):
-    tensors = {str(kind): torch.ones(3, 5).to(kind) for kind in ([dtype] if dtype else _NAMES)}
-    tensors |= {"scalar": torch.tensor(7), "empty": torch.zeros(0, 4), "odd": torch.ones(3, dtype=torch.bool)}
-    stored = write_tensors(tensors, tmp_path / "file")
-    assert is_whole(tmp_path / "file", stored)
-    read = load_file(tmp_path / "file")
-    assert read.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
-        assert torch.equal(read[name].reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8))
 
 
 def test_each_step_and_rank_has_random_numbers_of_its_own():
