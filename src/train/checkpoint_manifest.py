@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from isal import isal_zlib
+import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ class StoredFile(_Entry):
 
     size: int
     """Bytes."""
-    crc32: int
-    """Checksum of all of it."""
+    crc32c: int
+    """Checksum of all of it, which processors have an instruction for."""
 
 
 class Piece(_Entry):
@@ -57,7 +57,7 @@ class StoredTensor(_Entry):
 class Manifest(_Entry):
     """A whole checkpoint."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """Version of this layout."""
     step: int
     """Optimizer steps finished."""
@@ -119,17 +119,17 @@ def parse_manifest(content: bytes) -> Manifest:
 def is_whole(path: Path, expected: StoredFile) -> bool:
     """Whether a file is there, byte for byte."""
     try:
-        return path.stat().st_size == expected.size and checksum(path) == expected.crc32
+        return path.stat().st_size == expected.size and checksum(path) == expected.crc32c
     except OSError:
         return False
 
 
 def checksum(path: Path) -> int:
-    """CRC-32 of a file; other threads run meanwhile."""
-    value, chunk = 0, memoryview(bytearray(_CHUNK_BYTES))
+    """CRC-32C of a file."""
+    value = 0
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(chunk):
-            value = isal_zlib.crc32(chunk[:count], value)
+        while chunk := file.read(_CHUNK_BYTES):
+            value = google_crc32c.extend(value, chunk)
     return value
 
 
