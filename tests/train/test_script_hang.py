@@ -180,16 +180,16 @@ def test_a_rank_that_leaves_the_others_to_wait_is_named(ranks, watch):
 def test_who_may_wait_on_purpose_is_left_alone(ranks, watch, scripts, caplog):
     for script in scripts:
         ranks.start(script, world=len(scripts))
-    assert not hung_within(watch(None), 1.2)
+    assert not hung_within(watch(None), 1.0)
     assert ranks.found is None
     assert ("It may wait on purpose: the job goes on." in caplog.text) is (WORKS not in scripts)
 
 
 def test_what_only_idles_ends_where_the_job_has_said_so(ranks, watch, caplog):
     ranks.start(SLEEPS)
-    assert hung_within(watch(1.0), DEADLINE)
+    assert hung_within(watch(0.6), DEADLINE)
     assert ranks.found.message.startswith("user code: the script hung: no output and no work for 1 s: it is at ")
-    assert "The job ends after 1 s of this." in caplog.text
+    assert "The job ends after 0.6 s of this." in caplog.text
 
 
 def test_a_stopped_rank_is_named_though_others_work(ranks, watch):
@@ -210,7 +210,7 @@ def test_what_a_shell_runs_is_found(ranks, watch):
 
 def test_a_gpu_at_work_is_a_sign_of_life(ranks, watch):
     ranks.start(SLEEPS)
-    assert not hung_within(watch(0.6, gpus_work=lambda: True), 1.2)
+    assert not hung_within(watch(0.4, gpus_work=lambda: True), 0.8)
 
 
 def test_where_a_silent_script_works_is_kept_until_it_speaks(ranks, watch, monkeypatch):
@@ -236,6 +236,7 @@ def test_output_is_a_sign_of_life_and_takes_back_what_was_found(ranks, watch, mo
     until(lambda: look() or not ranks.found)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_where_all_ranks_wait_another_host_is_left_to_say_why(ranks, watch, caplog):
     ranks.start(WAITS)
