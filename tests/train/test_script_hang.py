@@ -188,7 +188,7 @@ def test_who_may_wait_on_purpose_is_left_alone(ranks, watch, scripts, caplog):
 def test_what_only_idles_ends_where_the_job_has_said_so(ranks, watch, caplog):
     ranks.start(SLEEPS)
     assert hung_within(watch(0.6), DEADLINE)
-    assert ranks.found.message.startswith("user code: the script hung: no output and no work for 1 s: it is at ")
+    assert ranks.found.message.startswith("user code: the script hung: no output and no work for ")
     assert "The job ends after 0.6 s of this." in caplog.text
 
 
@@ -199,7 +199,7 @@ def test_a_stopped_rank_is_named_though_others_work(ranks, watch):
     assert not hung_within(look, 0.5)
     os.kill(ranks.pid(1), signal.SIGSTOP)
     assert hung_within(look, DEADLINE)
-    assert ranks.found.message.startswith("platform: rank 1 hung: its process was stopped (SIGSTOP) 1 s ago at ")
+    assert ranks.found.message.startswith("platform: rank 1 hung: its process was stopped (SIGSTOP) ")
 
 
 def test_what_a_shell_runs_is_found(ranks, watch):
