@@ -31,6 +31,7 @@ RUN = {
     "max_steps": 8,
     "checkpoint_every": 2,
     "learning_rate": 0.01,
+    "ledger": True,
 }
 FSDP, TP = {"parallel": "fsdp", "processes_per_host": 2}, {"parallel": "tp", "processes_per_host": 2}
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "short_of_memory"
@@ -52,8 +53,14 @@ def curve(paths):
     return [(record["step"], record["train:loss"], record["validation:loss"]) for record in records(paths)]
 
 
+def ledger(paths):
+    return next(paths.base.rglob("ledger.jsonl")).read_text()
+
+
 def same_curve(paths, expected):
+    """The same losses, of the same samples in each step."""
     assert curve(paths) == [pytest.approx(record, rel=1e-4) for record in curve(expected)]
+    assert ledger(paths) == ledger(expected)
 
 
 @pytest.fixture(scope="module")
