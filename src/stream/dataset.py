@@ -4,13 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..formats.layout import Layout
 from .files import MAX_OPEN
 from .folders import ImageFolder, TarShard, read_archives
 from .plan import Positions, locate
-from .remote import Part, Remote, Waiting, scatter
-from .shards import BadRecords, Read, Shard, join
+from .remote import ADDRESS, Fetched, Located, Locating, Part, Remote, Waiting, gather_anywhere, scatter
+from .shards import BadRecords, Columns, Read, Shard, join
 from .together import one_layout
+
+LOCATED_BYTES = 64 << 10
+"""Records below this size are gathered from where they have arrived; larger ones come one by one."""
 
 
 class Dataset:
@@ -26,6 +31,7 @@ class Dataset:
         self._archives = archives if len(archives) == len(self.shards) else None
         self.remote = bool(shards) and all(isinstance(shard, Remote) for shard in shards)
         """Whether samples come over a network, so that few large requests beat many small ones."""
+        self._located = self._one_far_layout()
         images = bool(shards) and all(isinstance(shard, TarShard | ImageFolder) for shard in shards)
         self.side_by_side = images or self._together is not None
         """Whether reading leaves the interpreter to others, so that two blocks at once take less time."""
@@ -85,6 +91,43 @@ class Dataset:
             if isinstance(shard, Remote):
                 asked.append((places, shard.request(rows)))
         return lambda: scatter(len(sample_ids), self._parts(asked))
+
+    def fetch(self, sample_ids: Positions) -> Callable[[], Fetched]:
+        """Begin to read samples `[n]` far away; where the result has addresses only, `take` copies the samples."""
+        if self._located is None:
+            wait = self.request(sample_ids)
+            return lambda: Fetched(*wait())
+        asked = []
+        for number, places, rows in self._by_shard(sample_ids):
+            shard = self.shards[number]
+            if isinstance(shard, Locating):
+                asked.append((places, shard.locate(rows)))
+        return lambda: self._locate(len(sample_ids), asked)
+
+    def take(self, columns: Columns) -> Columns:
+        """Copy the samples whose addresses `fetch` has found, while their memory is held; other columns stay as is."""
+        if self._located is None or ADDRESS not in columns:
+            return columns
+        return gather_anywhere(self._located, np.asarray(columns[ADDRESS]))
+
+    def _locate(self, total: int, asked: Iterable[tuple[Positions, Callable[[BadRecords], Located]]]) -> Fetched:
+        buffers: list[NDArray[np.uint8]] = []
+        found = np.zeros(total, dtype=np.int64)
+        for places, wait in asked:
+            located = wait(self.bad)
+            found[places] = located.addresses
+            buffers += located.buffers
+        if found.all():
+            return Fetched({ADDRESS: found} if total else {}, None, buffers)
+        kept = np.flatnonzero(found)
+        return Fetched({ADDRESS: found[kept]} if len(kept) else {}, kept, buffers)
+
+    def _one_far_layout(self) -> Layout | None:
+        """The layout of shards far away if one gather takes records of all of them."""
+        layouts = [shard.layout for shard in self.shards if isinstance(shard, Locating)]
+        if not layouts or len(layouts) < len(self.shards) or layouts[0].stride >= LOCATED_BYTES:
+            return None
+        return layouts[0] if all(layout.fields == layouts[0].fields for layout in layouts) else None
 
     def _by_shard(self, sample_ids: Positions) -> Iterator[tuple[int, Positions, Positions]]:
         """Shard number, places in the request and rows in the shard, for each shard that is asked for anything."""

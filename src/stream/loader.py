@@ -5,11 +5,14 @@ Python, and memory is bounded by a few blocks whatever the size of the data.
 
     readers    plan a block, ask for it, gather or decode it, cut it into batches      two threads, or one
     another    transform its batches                                                   only with a transform
+
+Of samples far away a block is gathered from ranges that were asked for long before (`lanes`).
 """
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -21,8 +24,10 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from .dataset import Dataset
+from .lanes import Rows, lane_slots, read_in_lanes, rows_of, stretches
 from .plan import DEFAULT_WINDOW, Block, Plan, Positions, rank_slots
-from .shards import Column, Read
+from .remote import Fetched
+from .shards import Column
 from .side_by_side import Job, in_order
 from .streaming_dataset import StreamingDataset
 from .workers import Batch, Item, transformed
@@ -30,11 +35,11 @@ from .workers import Batch, Item, transformed
 BLOCK_BYTES = 6 << 20
 """Bytes of samples that are read at once."""
 REMOTE_BLOCK_BYTES = 64 << 20
-"""The same for samples far away, over all ranks: each slot's part of a block is a request, which must be worth it."""
+"""Bytes of samples far away that a unit of steps has, over all ranks; `LANES` units are in use at a time."""
 APART_BYTES = 64 << 10
 """Samples far away of at least this size are fetched one by one."""
-_ASKED = 2
-"""Blocks far away that are asked for beside the one waited for: else the network is idle while one is gathered."""
+REMOTE_AHEAD = 2
+"""Units that are asked for before they are due: one is on its way while one is looked at."""
 _AHEAD = 3
 """Blocks that are read, or wait for the user of batches, or are in use: few, so that a cache may hold them."""
 _SIDE_BY_SIDE = 2
@@ -183,6 +188,7 @@ class StreamingLoader:
         readers = _SIDE_BY_SIDE if self.dataset.side_by_side else 1
         reads = self._reads(self.plan(self.epoch), len(self), rank_slots(self.batch_size, self.rank, self.world))
         with ExitStack() as open_now:
+            open_now.enter_context(closing(reads))
             blocks = open_now.enter_context(closing(in_order(reads, readers, _AHEAD, "twofold-stream-read")))
             if self._transform and not self._workers:
                 transforms = (partial(_transformed, self._transform, block) for block in blocks)
@@ -199,14 +205,26 @@ class StreamingLoader:
             for batch, ids in batches:
                 yield self._pinned(batch), ids
 
-    def _reads(self, plan: Plan, steps: int, slots: range) -> Iterator[Job[list[Item]]]:
-        """Plan blocks in turn and yield what reads them; what is far away is asked for some blocks before that."""
-        asked: deque[Job[list[Item]]] = deque()
-        for block in self._blocks(plan, steps, slots):
-            asked.append(partial(self._cut, block, self.dataset.request(block.sample_ids)))
-            if len(asked) > (_ASKED if self.dataset.remote else 0):
-                yield asked.popleft()
-        yield from asked
+    def _reads(self, plan: Plan, steps: int, slots: range) -> Generator[Job[list[Item]], None, None]:
+        """Plan blocks in turn and yield what reads them; what is far away is asked for long before that."""
+        if not self.dataset.remote:
+            for block in self._blocks(plan, steps, slots):
+                yield partial(self._read, block)
+            return
+        unit, lanes = self._unit(), len(lane_slots(slots))
+        aligned = min(unit, self.window)
+        cut = stretches(self.step, steps, min(self.step - self.step % aligned + aligned, steps), unit, lanes)
+        with ThreadPoolExecutor(1, "twofold-stream-fetch") as fetching:
+
+            def ask(ids: Positions) -> Future[Fetched]:
+                return fetching.submit(self.dataset.fetch(ids))
+
+            ahead, most = REMOTE_AHEAD * unit * len(slots), self._block_steps(len(slots))
+            try:
+                for rows in read_in_lanes(plan, slots, cut, ask, ahead=ahead, most=most):
+                    yield partial(self._take, rows)
+            finally:
+                fetching.shutdown(wait=False, cancel_futures=True)
 
     def _blocks(self, plan: Plan, steps: int, slots: range) -> Iterator[Block]:
         """Plan blocks, many small ones at once: after each call of numpy another thread may have to be waited for."""
@@ -219,33 +237,37 @@ class StreamingLoader:
 
     def _spans(self, steps: int, slots: int) -> Iterator[tuple[int, int]]:
         """First and last steps of the blocks: small ones first, since somebody waits for the first batch."""
-        start, size = self.step, self._block_steps(slots)
-        aligned = min(size, self.window) if self.dataset.remote else 1
+        start, size, aligned = self.step, self._block_steps(slots), 1
         while start < steps:
             stop = min(start - start % aligned + aligned, steps)
             yield start, stop
-            start, aligned = stop, size if self.dataset.remote else min(size, aligned * _GROWTH)
+            start, aligned = stop, min(size, aligned * _GROWTH)
 
     def _block_steps(self, slots: int) -> int:
         """Steps of a block: as many as fit its bytes, so that one large record makes blocks of one step."""
-        if self.dataset.remote:
-            steps = int(REMOTE_BLOCK_BYTES / max(self.batch_size * self.dataset.record_bytes, 1))
-            return max(steps // self.window * self.window, min(steps, self.window), 1)
         return int(min(max(BLOCK_BYTES / max(slots * self.dataset.record_bytes, 1), 1), self.window))
 
-    def _cut(self, block: Block, read: Callable[[], Read]) -> list[Item]:
-        ids, ends = block.sample_ids, np.cumsum(block.counts)
-        columns, kept = read()
+    def _unit(self) -> int:
+        """Steps of a unit: whole windows where they fit, or rows near each other would be fetched more than once."""
+        steps = int(REMOTE_BLOCK_BYTES / max(self.batch_size * self.dataset.record_bytes, 1))
+        return max(steps // self.window * self.window, min(steps, self.window), 1)
+
+    def _read(self, block: Block) -> list[Item]:
+        return self._cut(rows_of(block, *self.dataset.read(block.sample_ids)))
+
+    def _take(self, rows: Rows) -> list[Item]:
+        return self._cut(replace(rows, columns=self.dataset.take(rows.columns)))
+
+    def _cut(self, rows: Rows) -> list[Item]:
+        columns = rows.columns
         if not columns and len(self.dataset):
             # This rank has no share of the block: fields and shapes are those of any sample.
             columns = {name: column[:0] for name, column in self.dataset.read(np.zeros(1, dtype=np.int64))[0].items()}
-        if kept is not None:
-            ids, ends = ids[kept], np.searchsorted(kept, ends)
         tensors: Batch = {name: self._tensor(column) for name, column in columns.items()}
         batches, start = [], 0
-        for end in ends.tolist():
+        for end in rows.ends.tolist():
             batch = {name: column[start:end] for name, column in tensors.items()}
-            batches.append((batch, ids[start:end]))
+            batches.append((batch, rows.ids[start:end]))
             start = end
         return batches
 

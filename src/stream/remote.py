@@ -1,11 +1,12 @@
 """Reading from far away: ask first, wait later, and put what comes into its place at once, while it is in the cache."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..formats.layout import Layout
 from .plan import Positions
 from .shards import BadRecords, Column, Columns, Read, join
 
@@ -15,11 +16,44 @@ Waiting: TypeAlias = Callable[[BadRecords], Iterator[Part]]
 """What waits for a request; records that are broken and skipped are in no part."""
 
 
+class Located(NamedTuple):
+    """Where records are in memory."""
+
+    addresses: Positions
+    """Of each record that was asked for `[n]`; 0 of those that are broken and skipped."""
+    buffers: Sequence[NDArray[np.uint8]]
+    """What they lie in."""
+
+
+class Fetched(NamedTuple):
+    """What was read far away."""
+
+    columns: Columns
+    kept: Positions | None
+    """Places of the request that the columns are for; None for all of them."""
+    buffers: Sequence[NDArray[np.uint8]] = ()
+    """Memory in which the records lie where the only column is `ADDRESS`."""
+
+
+ADDRESS = ""
+"""The column of records that were located and not copied: the address of each `[n]`."""
+
+
 @runtime_checkable
 class Remote(Protocol):
     """What a shard that is far away has besides."""
 
     def request(self, rows: Positions) -> Waiting:
+        """Begin to fetch records `[n]`."""
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """What a shard has that can say where in memory its records are, once they are there."""
+
+    layout: Layout
+
+    def locate(self, rows: Positions) -> Callable[[BadRecords], Located]:
         """Begin to fetch records `[n]`."""
 
 
@@ -43,6 +77,20 @@ def scatter(total: int, parts: Iterable[Part]) -> Read:
             return columns, None
         return {name: _take(column, kept) for name, column in columns.items()}, kept
     return _join_uneven(columns, there, uneven)
+
+
+def gather_anywhere(layout: Layout, addresses: Positions) -> Columns:
+    """Copy records of one layout that lie at any addresses `[n]`; what they lie in is held by the caller."""
+    start = int(addresses.min())
+    memory = np.asarray(_Memory(start, int(addresses.max()) + layout.stride - start))
+    return dict(layout.gather_at(memory, addresses - start))
+
+
+class _Memory:
+    """A piece of memory as numpy takes it: read only, and held by somebody else."""
+
+    def __init__(self, address: int, size: int) -> None:
+        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": (size,), "data": (address, True)}
 
 
 def _items(column: Column) -> NDArray[Any]:

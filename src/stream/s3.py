@@ -1,6 +1,7 @@
 """Objects of an S3 bucket: listed, and read by ranges of bytes, many at a time."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,17 +14,13 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, PlatformError
 from .plan import Positions
-from .s3_client import RETRY_SECONDS, SCHEME, named, open_store, parse_uri
+from .s3_client import CONNECTIONS, RETRY_SECONDS, SCHEME, named, open_store, parse_uri
 
 Bytes = NDArray[np.uint8]
 
 PIECE_BYTES = 8 << 20
 """Bytes above which a range is better cut into several, fetched side by side."""
 
-_CALLS = 32
-"""Calls that wait at the same time, each with up to ten connections: 16 left the network idle at 20 ms an answer."""
-# object_store fetches at most ten ranges of a call at once.
-_RANGES = 10
 _DOWNLOADED = 4
 _PAGE = 1000
 
@@ -61,7 +58,7 @@ class Bucket:
         """
         self.name = name
         self._store = open_store(name, environ, retry_seconds)
-        self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="twofold-s3")
+        self._calls = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="twofold-s3")
 
     def objects(self, prefix: str) -> list[Object]:
         """List the objects whose keys begin with a prefix, in the order of their keys, as an `S3Prefix` channel does.
@@ -131,9 +128,8 @@ class Bucket:
             What waits for the bytes of each range. It raises DataError when the object is gone, has changed or may not
             be read, and PlatformError when S3 cannot be reached.
         """
-        ranges = list(zip(starts.tolist(), stops.tolist(), strict=True))
-        groups = [ranges[first : first + _RANGES] for first in range(0, len(ranges), _RANGES)]
-        return Pending([self._calls.submit(self._fetch, item, group) for group in groups])
+        ranges = zip(starts.tolist(), stops.tolist(), strict=True)
+        return Pending([self._calls.submit(self._fetch, item, start, stop) for start, stop in ranges])
 
     def download(self, item: Object, target: Path) -> None:
         """Copy an object into a file, which appears only when it is whole; memory stays bounded."""
@@ -158,26 +154,16 @@ class Bucket:
                 yield waiting.pop(0)
         yield from waiting
 
-    def _fetch(self, item: Object, ranges: list[tuple[int, int]]) -> list[Bytes]:
-        """Read ranges of an object.
-
-        The last range is asked for after the others, under the condition that the object is still the one listed: so
-        all of them are of it.
-        """
+    def _fetch(self, item: Object, start: int, stop: int) -> Bytes:
+        """Read bytes [start, stop) under the condition that the object is still the one listed."""
         with named(item.name):
-            parts: list[Any] = []
-            *others, last = ranges
-            if others:
-                starts, stops = zip(*others, strict=True)
-                parts += obstore.get_ranges(self._store, item.key, starts=starts, ends=stops, coalesce=0)
-            found = obstore.get(self._store, item.key, options={"range": last, "if_match": item.etag})
-            parts.append(found.bytes())
-        for (start, stop), part in zip(ranges, parts, strict=True):
-            if len(part) != stop - start:
-                raise PlatformError(
-                    f"{item.name}: S3 sent {len(part)} bytes for the range {start} to {stop}, expected {stop - start}."
-                )
-        return [np.frombuffer(part, dtype=np.uint8) for part in parts]
+            answer = obstore.get(self._store, item.key, options={"range": (start, stop), "if_match": item.etag})
+            found: Any = answer.bytes()
+        if len(found) != stop - start:
+            raise PlatformError(
+                f"{item.name}: S3 sent {len(found)} bytes for the range {start} to {stop}, expected {stop - start}."
+            )
+        return np.frombuffer(found, dtype=np.uint8)
 
     def _head(self, key: str) -> Object:
         with named(self._uri(key)):
@@ -199,18 +185,24 @@ class Bucket:
 class Pending:
     """Ranges that are on their way."""
 
-    def __init__(self, calls: list[Future[list[Bytes]]]) -> None:
-        self._calls = calls
+    def __init__(self, calls: list[Future[Bytes]]) -> None:
+        self._calls = deque(calls)
 
     def __call__(self) -> Iterator[Bytes]:
         """Wait for the ranges, and yield the bytes of each."""
         try:
             while self._calls:
                 # What has been yielded is not held: memory goes back as ranges are used.
-                yield from self._calls.pop(0).result()
+                yield self._calls.popleft().result()
         finally:
-            for call in self._calls:
-                call.cancel()
+            self._drop()
+
+    def _drop(self) -> None:
+        for call in self._calls:
+            call.cancel()
+
+    # Whoever leaves an epoch does not wait for what was asked for ahead.
+    __del__ = _drop
 
 
 def _is_data(name: str) -> bool:

@@ -1,8 +1,8 @@
 """The client for S3, and what its errors mean.
 
-It is obstore (the object_store crate): of those we measured it had the highest throughput for small ranges and took
-the least of Python's time, since one call fetches ten ranges. It retries what may pass (5xx, throttling, broken
-connections, time-outs) with growing pauses; what stays broken is raised here with the object's name.
+It is obstore (the object_store crate): of those we measured it had the highest throughput and took the least of
+Python's time. It retries what may pass (5xx, throttling, broken connections, time-outs) with growing pauses; what stays
+broken is raised here with the object's name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 RETRY_SECONDS = 120.0
 """Total time that one request may take with all its repetitions."""
+CONNECTIONS = 96
+"""Requests that wait at the same time, and idle connections that are kept besides."""
 STALL_SECONDS = 20.0
 """A connection that brings nothing for so long is given up, and the request repeated."""
 
@@ -77,6 +79,7 @@ def open_store(bucket: str, environ: Mapping[str, str], retry_seconds: float) ->
         "connect_timeout": timedelta(seconds=min(10.0, retry_seconds)),
         "read_timeout": timedelta(seconds=min(STALL_SECONDS, retry_seconds)),
         "timeout": timedelta(seconds=retry_seconds),
+        "pool_max_idle_per_host": str(CONNECTIONS),
     }
     retry: RetryConfig = {
         "max_retries": 20,

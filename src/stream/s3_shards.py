@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..formats.layout import Index, Layout, Sample
 from .plan import Positions
-from .remote import Part, Waiting, scatter
+from .remote import Located, Part, Waiting, scatter
 from .s3 import PIECE_BYTES, Bytes, Object, Pending
 from .shards import BadRecords, Read, read_samples
 
@@ -35,7 +35,7 @@ class S3LayoutShard:
         self.name, self.records = item.name, layout.records
         self.record_bytes = float(layout.stride)
         self.first_line: int | None = None
-        self._object, self._layout, self._checksums = item, layout, checksums
+        self._object, self.layout, self._checksums = item, layout, checksums
 
     def read(self, rows: Positions, bad: BadRecords) -> Read:
         """Gather records `[n]`."""
@@ -44,39 +44,72 @@ class S3LayoutShard:
     def request(self, rows: Positions) -> Waiting:
         """Begin to fetch records `[n]`."""
         order = np.argsort(rows)
-        starts = self._layout.offset + rows[order] * self._layout.stride
-        borders = coalesce(starts, starts + self._layout.stride)
-        firsts, lasts = starts[borders[:-1]], starts[borders[1:] - 1] + self._layout.stride
-        fetched = self._object.bucket.request(self._object, firsts, lasts)
-        groups = np.split(order, borders[1:-1])
-        return partial(self._gather, rows, groups, fetched)
+        borders, fetched = self._ask(rows[order])
+        return partial(self._gather, rows, np.split(order, borders[1:-1]), fetched)
+
+    def locate(self, rows: Positions) -> Callable[[BadRecords], Located]:
+        """Begin to fetch records `[n]`; what waits for them says where each lies in memory, and copies nothing."""
+        # To sort values takes a tenth of the time that it takes to find their order.
+        ascending = np.sort(rows)
+        borders, fetched = self._ask(ascending)
+        return partial(self._locate, rows, ascending[borders[:-1]], fetched)
+
+    def _ask(self, rows: Positions) -> tuple[Positions, Pending]:
+        """Begin to fetch records `[n]` that ascend: borders of the groups that are one range each, and the ranges."""
+        starts = self.layout.offset + rows * self.layout.stride
+        borders = coalesce(starts, starts + self.layout.stride)
+        firsts, lasts = starts[borders[:-1]], starts[borders[1:] - 1] + self.layout.stride
+        return borders, self._object.bucket.request(self._object, firsts, lasts)
 
     def _gather(self, rows: Positions, groups: list[Positions], fetched: Pending, bad: BadRecords) -> Iterator[Part]:
         for group, buffer in zip(groups, fetched(), strict=True):
-            # A range begins and ends with a record, so it is records of one stride again.
-            layout = replace(self._layout, offset=0, records=len(buffer) // self._layout.stride)
-            first = rows[group[0]]
-            places = group if self._sound(layout, buffer) else self._find_sound(buffer, rows, group, bad)
+            first = int(rows[group[0]])
+            places = group if self._sound(buffer) else group[self._find_sound(buffer, first, rows[group], bad)]
             if len(places):
-                yield places, dict(layout.gather(buffer, rows[places] - first))
+                yield places, dict(self._layout_of(buffer).gather(buffer, rows[places] - first))
 
-    def _sound(self, layout: Layout, buffer: Bytes) -> bool:
+    def _locate(self, rows: Positions, firsts: Positions, fetched: Pending, bad: BadRecords) -> Located:
+        buffers = list(fetched())
+        of_range = np.searchsorted(firsts, rows, side="right") - 1
+        bases = np.array([buffer.ctypes.data for buffer in buffers], dtype=np.int64) - firsts * self.layout.stride
+        addresses = bases[of_range] + rows * self.layout.stride
+        for number, buffer in enumerate(buffers):
+            if not self._sound(buffer):
+                places = np.flatnonzero(of_range == number)
+                sound = self._find_sound(buffer, int(firsts[number]), rows[places], bad)
+                addresses[np.delete(places, sound)] = 0
+        return Located(addresses, buffers)
+
+    def _layout_of(self, buffer: Bytes) -> Layout:
+        """The layout of a range: it begins and ends with a record, so it is records of one stride again."""
+        return replace(self.layout, offset=0, records=len(buffer) // self.layout.stride)
+
+    def _sound(self, buffer: Bytes) -> bool:
+        layout = self._layout_of(buffer)
         try:
             layout.verify(buffer, 0, layout.records, checksums=self._checksums)
         except FormatError:
             return False
         return True
 
-    def _find_sound(self, buffer: Bytes, rows: Positions, group: Positions, bad: BadRecords) -> Positions:
-        """Look at each record at the place that it has in its object, so that messages name that place."""
+    def _find_sound(self, buffer: Bytes, first: int, rows: Positions, bad: BadRecords) -> Positions:
+        """Find which of the rows `[n]` of a range are sound.
+
+        Each is looked at in the place that it has in its object, so that messages name that place.
+
+        Args:
+            buffer: the range.
+            first: its first row.
+            rows: those that are asked for.
+            bad: takes note of the others.
+        """
         whole = _sparse(self._object.size)
-        start = self._layout.offset + int(rows[group[0]]) * self._layout.stride
+        start = self.layout.offset + first * self.layout.stride
         whole[start : start + len(buffer)] = buffer
         sound = []
-        for place in group.tolist():
-            row = int(rows[place])
+        for place, row in enumerate(rows.tolist()):
             try:
-                self._layout.verify(whole, row, row + 1, checksums=self._checksums)
+                self.layout.verify(whole, row, row + 1, checksums=self._checksums)
                 sound.append(place)
             except FormatError as error:
                 bad.found(self.name, error)

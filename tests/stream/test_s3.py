@@ -18,9 +18,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 from twofold.errors import ConfigError, DataError, PlatformError
 from twofold.formats import aialgs
+from twofold.stream import dataset as dataset_module
+from twofold.stream import loader as loader_module
 from twofold.stream.catalog import Host
 from twofold.stream.dataset import Dataset
+from twofold.stream.lanes import LANES
 from twofold.stream.loader import StreamingLoader
+from twofold.stream.plan import rank_slots
 from twofold.stream.s3 import PIECE_BYTES, Bucket, Object
 from twofold.stream.s3_catalog import open_s3
 from twofold.stream.s3_client import open_store, parse_uri
@@ -40,6 +44,10 @@ class Network:
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and range of each request."""
     ended: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    open: int = 0
+    most_open: int = 0
+    """Requests that waited at a time."""
 
     def next_fault(self) -> str:
         return self.faults.pop(0) if self.faults else self.always
@@ -69,12 +77,17 @@ class Proxy(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  the name is http.server's
 
     def forward(self, fault: str) -> None:
+        with self.network.lock:
+            self.network.open += 1
+            self.network.most_open = max(self.network.most_open, self.network.open)
         upstream = HTTPConnection(self.upstream)
         upstream.request(self.command, self.path, headers=dict(self.headers))
         answer = upstream.getresponse()
         body = answer.read()
         upstream.close()
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in DROPPED}
+        with self.network.lock:
+            self.network.open -= 1
         if self.command == "HEAD":
             headers["Content-Length"] = answer.getheader("Content-Length") or "0"
         self.answer(answer.status, body, headers, cut=fault in ("truncated", "stalled"))
@@ -340,6 +353,107 @@ def test_loader_resumes_with_the_same_batches(network: Network, put: Put) -> Non
     assert [batch["label"].flatten().tolist() for batch in loader] == whole[301:]
 
 
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize(("shuffle", "world", "start"), [(True, 1, 0), (False, 1, 0), (True, 3, 0), (True, 2, 41)])
+def test_batches_are_those_of_the_plan(
+    network: Network,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    copied: bool,
+    shuffle: bool,
+    world: int,
+    start: int,
+) -> None:
+    """Whatever is asked for at once: units are 8 steps here, and the last batch is short."""
+    monkeypatch.setattr(dataset_module, "LOCATED_BYTES", 0 if copied else dataset_module.LOCATED_BYTES)
+    dataset = Dataset("train", layout_shards(network, put, [500, 3, 1, 1200]))
+    monkeypatch.setattr(loader_module, "REMOTE_BLOCK_BYTES", int(8 * 16 * dataset.record_bytes))
+    for rank in range(world):
+        loader = StreamingLoader(dataset, 16, shuffle=shuffle, rank=rank, world=world)
+        loader.load_state_dict(loader.state_dict() | {"step": start})
+        plan, slots = loader.plan(0), rank_slots(16, rank, world)
+        for step, (batch, ids) in enumerate(loader.batches(), start):
+            assert ids.tolist() == plan.batch(step, slots).tolist()
+            assert batch["label"].flatten().tolist() == ids.tolist()
+            assert (batch["features"] == batch["label"].reshape(-1, 1)).all()
+        assert step == plan.steps - 1
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_requests_are_long_and_nothing_comes_twice(
+    network: Network, put: Put, monkeypatch: pytest.MonkeyPatch, *, shuffle: bool
+) -> None:
+    dataset = Dataset("train", layout_shards(network, put, [3000]))
+    monkeypatch.setattr(loader_module, "REMOTE_BLOCK_BYTES", int(8 * 10 * dataset.record_bytes))
+    monkeypatch.setattr("twofold.stream.s3_shards.GAP_BYTES", 0)
+    network.seen.clear()
+    assert sum(len(batch["label"]) for batch in StreamingLoader(dataset, 10, shuffle=shuffle)) == 3000
+    spans = [tuple(map(int, requested.removeprefix("bytes=").split("-"))) for _, _, requested in network.seen]
+    records = [(last + 1 - first) / dataset.record_bytes for first, last in spans]
+    assert sum(records) == 3000
+    assert max(records) >= 8 * LANES
+    assert len(records) < 3000 / 8 / 2
+
+
+def test_requests_at_a_time_are_bounded(network: Network, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twofold.stream.s3.CONNECTIONS", 3)
+    put("x", bytes(100_000))
+    bucket = Bucket("data", network.environ)
+    [item] = bucket.objects("x")
+    starts = np.arange(0, 100_000, 1000)
+    assert sum(map(len, bucket.request(item, starts, starts + 1000)())) == 100_000
+    assert 1 < network.most_open <= 3
+
+
+def test_object_that_changes_in_the_middle_of_an_epoch_is_refused(
+    network: Network, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset("train", layout_shards(network, put, [3000]))
+    monkeypatch.setattr(loader_module, "REMOTE_BLOCK_BYTES", int(8 * 10 * dataset.record_bytes))
+    batches = iter(StreamingLoader(dataset, 10))
+    next(batches)
+    put("train/000", rows(1, 3001))
+    with pytest.raises(DataError, match="s3://data/train/000 has changed since it was listed"):
+        list(batches)
+
+
+def test_whoever_leaves_an_epoch_asks_for_no_more(network: Network, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twofold.stream.s3.CONNECTIONS", 1)
+    put("x", bytes(100_000))
+    bucket = Bucket("data", network.environ)
+    [item] = bucket.objects("x")
+    network.always = "stalled"
+    network.seen.clear()
+    starts = np.arange(0, 100_000, 1000)
+    waiting = bucket.request(item, starts, starts + 1000)
+    del waiting
+    network.always = ""
+    network.ended.set()
+    assert len(bucket.read(item, 0, 10)) == 10
+    assert len({requested for _, _, requested in network.seen}) <= 3
+
+
+def test_damage_in_the_middle_of_an_epoch_is_skipped(
+    network: Network, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = layout_shards(network, put, [1000])
+    stride = int(shards[0].record_bytes)
+    content = bytearray(rows(0, 1000))
+    for row in (0, 700, 999):
+        content[row * stride] ^= 0xFF
+    put("train/000", bytes(content))
+    [item] = Bucket("data", network.environ).objects("train/")
+    dataset = Dataset("train", [S3LayoutShard(item, shards[0].layout)], on_bad_record="skip")
+    monkeypatch.setattr(loader_module, "REMOTE_BLOCK_BYTES", int(8 * 10 * dataset.record_bytes))
+    found = []
+    for batch, ids in StreamingLoader(dataset, 10).batches():
+        assert batch["label"].flatten().tolist() == ids.tolist()
+        found += ids.tolist()
+    assert sorted(found) == [number for number in range(1000) if number not in (0, 700, 999)]
+    assert dataset.bad.skipped == 3
+
+
 def test_rows_near_each_other_are_one_request(network: Network, put: Put) -> None:
     [shard] = layout_shards(network, put, [3000])
     stride = int(shard.record_bytes)
@@ -360,7 +474,7 @@ def test_damage_is_named_by_record_and_byte(network: Network, put: Put) -> None:
     content[700 * stride] ^= 0xFF
     put("train/000", bytes(content))
     [item] = Bucket("data", network.environ).objects("train/")
-    shard = S3LayoutShard(item, shard._layout)
+    shard = S3LayoutShard(item, shard.layout)
     wanted = np.array([3, 699, 700, 701])
     with pytest.raises(DataError, match=rf"'train', file s3://data/train/000: record 700 at byte {700 * stride}"):
         shard.read(wanted, BadRecords("train"))
