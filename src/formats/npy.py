@@ -10,9 +10,10 @@ import ast
 import io
 import math
 import re
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ MAX_HEADER = 10_000
 """Longest header accepted, in bytes; numpy's own bound."""
 PREFIX = 12 + MAX_HEADER
 """Bytes from the start of a file that are always enough for `read_header`."""
+
+PARSING = threading.Lock()
+"""Held by whoever has the text of a header parsed: Python 3.11 counts the depth of its parser for all threads together,
+and raises SystemError where another one comes between. Source: https://github.com/python/cpython/issues/106905."""
 
 _TYPES = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 _MAX_AXES = 64
@@ -71,6 +76,16 @@ def read_header(data: bytes) -> Header:
             f"there. The file is cut short or broken."
         )
     return _parse(data[start : start + length], start + length)
+
+
+def load(file: IO[bytes]) -> Any:  # noqa: ANN401  numpy's own type of what it loads
+    """Load one array of any type as `numpy.load` does, without pickle.
+
+    Raises:
+        OSError, ValueError, EOFError: as numpy's.
+    """
+    with PARSING:
+        return np.load(file, allow_pickle=False)
 
 
 def decode(data: bytes) -> NDArray[Any]:
@@ -146,7 +161,8 @@ def _check_size(header: Header, found: int) -> None:
 def _parse(text: bytes, offset: int) -> Header:
     """Read a header's text. Cached, since the requests of one client mostly have the very same one."""
     try:
-        fields = ast.literal_eval(text.decode("latin-1").strip())
+        with PARSING:
+            fields = ast.literal_eval(text.decode("latin-1").strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise FormatError("The NPY header is no Python dict. The file is broken: write it with numpy.save.") from error
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:

@@ -11,6 +11,7 @@ import orjson
 
 from ..contract.endpoint import Endpoint
 from ..errors import FormatError, ModelError, NotAcceptable, UnsupportedMediaType
+from ..formats import npy
 from ..formats.table import media_type
 from .codecs import choose_answer, default_answer, read_rows
 from .model import Model
@@ -78,7 +79,7 @@ class ToolkitDefaults:
 
         try:
             if kind == _NPY:
-                return np.load(io.BytesIO(_bytes(body)), allow_pickle=False)
+                return npy.load(io.BytesIO(_bytes(body)))
             return decoder.decode(body if kind == "application/x-npz" else _text(body), kind)
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise FormatError(

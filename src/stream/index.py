@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import DataError
+from ..formats import npy
 from ..formats.layout import Field as LayoutField
 from ..formats.layout import Index, Layout
 from ..formats.sniff import Kind
@@ -192,7 +193,8 @@ def write(folder: Path, manifest: Manifest) -> None:
 def read_index(path: Path, size: int) -> Index | None:
     """Read starts and stops of records of a file of `size` bytes; None where it is missing, or does not fit."""
     try:
-        pairs = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            pairs = npy.load(file)
     except (OSError, ValueError, EOFError):
         return None
     if pairs.ndim != 2 or len(pairs) != 2 or pairs.dtype != np.int64:

@@ -6,7 +6,6 @@ and records are taken from the ranges, which are forgotten after use. A shard is
 
 import mmap
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
@@ -14,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..formats.layout import Index, Layout, Sample
+from ..formats.layout import Layout
 from .plan import Positions
 from .remote import Located, Part, Waiting, scatter
 from .s3 import PIECE_BYTES, Bytes, Object, Pending
-from .shards import BadRecords, Read, read_samples
+from .shards import BadRecords, Read
 
 GAP_BYTES = 64 << 10
 """Bytes between two records that are rather read than left out by a request of their own."""
@@ -114,43 +113,6 @@ class S3LayoutShard:
             except FormatError as error:
                 bad.found(self.name, error)
         return np.array(sound, dtype=np.int64)
-
-
-class S3IndexedShard:
-    """Records of any size in an object, whose places are known."""
-
-    def __init__(
-        self, item: Object, index: Index, decode: Callable[[memoryview], Sample], threads: Executor | None
-    ) -> None:
-        self.name, self.records = item.name, len(index)
-        self.record_bytes, self.first_line = item.size / max(len(index), 1), None
-        self._object, self._index, self._decode, self._threads = item, index, decode, threads
-
-    def read(self, rows: Positions, bad: BadRecords) -> Read:
-        """Decode records `[n]`."""
-        return scatter(len(rows), self.request(rows)(bad))
-
-    def request(self, rows: Positions) -> Waiting:
-        """Begin to fetch records `[n]`."""
-        starts = self._index.starts[rows]
-        order = np.argsort(starts)
-        ends = np.maximum.accumulate(self._index.stops[rows][order])
-        borders = coalesce(starts[order], ends)
-        fetched = self._object.bucket.request(self._object, starts[order][borders[:-1]], ends[borders[1:] - 1])
-        return partial(self._read, rows, np.split(order, borders[1:-1]), fetched)
-
-    def _read(self, rows: Positions, groups: list[Positions], fetched: Pending, bad: BadRecords) -> Iterator[Part]:
-        places: list[int] = []
-        records: list[memoryview] = []
-        for group, buffer in zip(groups, fetched(), strict=True):
-            starts, stops = self._index.starts[rows[group]], self._index.stops[rows[group]]
-            view = memoryview(buffer)  # type: ignore[arg-type]
-            spans = zip((starts - starts[0]).tolist(), (stops - starts[0]).tolist(), strict=True)
-            places += group.tolist()
-            records += [view[start:stop] for start, stop in spans]
-        columns, kept = read_samples(records, self._decode, self.name, self._threads, bad)
-        if columns:
-            yield np.array(places, dtype=np.int64)[slice(None) if kept is None else kept], columns
 
 
 def coalesce(starts: Positions, ends: Positions) -> Positions:

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 
 from ..errors import FormatError, PlatformError
+from ..formats import npy
 from ..formats.layout import Buffer, Field, Index, Layout, Sample, Value
 from ..formats.sniff import Kind
 from .files import File, Maps, gone
@@ -129,7 +130,7 @@ def skipped_of(target: Path) -> Skipped:
 
 def read_layout(path: Path) -> Layout:
     """Lay out the records of a derived `.npy` file."""
-    with path.open("rb") as handle:
+    with path.open("rb") as handle, npy.PARSING:
         np.lib.format.read_magic(handle)
         shape, _, dtype = np.lib.format.read_array_header_2_0(handle)
         start = handle.tell()

@@ -1,4 +1,8 @@
+import concurrent.futures
+import gc
 import io
+import sys
+import time
 import tracemalloc
 
 import numpy as np
@@ -186,3 +190,29 @@ def test_a_file_of_another_size_than_its_header_says_is_refused():
         npy.layout(memoryview(data), len(data) - 1)
     with pytest.raises(FormatError, match="followed by something else"):
         npy.layout(memoryview(data), len(data) + 1)
+
+
+@pytest.fixture
+def interrupted():
+    """Threads take turns wherever the garbage collector may run."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+
+    def give_way(*_):
+        time.sleep(0)
+
+    gc.callbacks.append(give_way)
+    gc.set_threshold(20)
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+    gc.set_threshold(*thresholds)
+    gc.callbacks.remove(give_way)
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize("read", [npy.decode, lambda data: npy.load(io.BytesIO(data))], ids=["decode", "load"])
+def test_threads_read_headers_side_by_side(read):
+    arrays = [np.zeros((size, 2), np.float32) for size in range(400)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read, map(saved, arrays)))
+    assert [array.shape for array in found] == [array.shape for array in arrays]

@@ -28,7 +28,7 @@ from twofold.stream.plan import rank_slots
 from twofold.stream.s3 import PIECE_BYTES, Bucket, Object
 from twofold.stream.s3_catalog import open_s3
 from twofold.stream.s3_client import open_store, parse_uri
-from twofold.stream.s3_shards import GAP_BYTES, S3IndexedShard, S3LayoutShard
+from twofold.stream.s3_shards import GAP_BYTES, S3LayoutShard
 from twofold.stream.shards import BadRecords
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
@@ -484,20 +484,6 @@ def test_damage_is_named_by_record_and_byte(network: Network, put: Put) -> None:
     assert kept.tolist() == [0, 1, 3]
     assert columns["label"].flatten().tolist() == [3, 699, 701]  # type: ignore[union-attr]
     assert bad.skipped == 1
-
-
-def test_records_of_any_size(network: Network, put: Put) -> None:
-    sizes = np.random.default_rng(2).integers(1, 3000, 200)
-    content = b"".join(aialgs.encode({"features": np.full(size, i, np.float32)}) for i, size in enumerate(sizes))
-    put("train/x", content)
-    [item] = Bucket("data", network.environ).objects("train/")
-    index = aialgs.index(np.frombuffer(content, dtype=np.uint8))
-    shard = S3IndexedShard(item, index, aialgs.decode, None)
-    wanted = np.array([199, 0, 57, 58, 3])
-    columns, kept = shard.read(wanted, BadRecords("train"))
-    assert kept is None
-    found = columns["features"]
-    assert [(len(value), value[0]) for value in found] == [(sizes[row], row) for row in wanted]
 
 
 def test_faults_in_the_middle_of_an_epoch(network: Network, put: Put) -> None:

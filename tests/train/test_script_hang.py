@@ -73,7 +73,7 @@ def broadcast_of_one_who_asks():
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     while True:
-        time.sleep(0.2)
+        time.sleep(0.02)
 """
 COMMUNICATES = "import sys\nsys.path.insert(0, 'torch/distributed')\nimport distributed_c10d as dist\n"
 READY = "import os, sys, time\nprint('ready', flush=True)\n"
