@@ -252,6 +252,7 @@ def test_much_is_not_done_again_where_no_checkpoints_are_kept(make_tree, train_h
     assert keeps or "With a CheckpointConfig" in caught.value.__notes__[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_backward_pass_of_fsdp(make_tree, prose, run_verb, expected):
     """Five steps go well; the checkpoint of the second is whole, that of the fourth perhaps."""

@@ -271,6 +271,7 @@ def job(make_tree):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_the_rank_that_raised_inside_a_try_is_named_not_the_one_in_a_collective(job, run_verb):
     run = run_verb(TRAIN, job(RAISES_ALONE), expect=5, environ={SETTING: "2"})
