@@ -96,6 +96,7 @@ def outputs(inputs, prepare, tmp_path_factory):
         }
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 @pytest.mark.parametrize(("source", "kind"), list(product(VECTORS, FORMATS)))
 def test_vectors_come_back(source, kind, outputs, read_back, table, index_of):
@@ -112,6 +113,7 @@ def test_vectors_come_back(source, kind, outputs, read_back, table, index_of):
     assert index["statistics"]["records"] == ROWS
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 @pytest.mark.parametrize(("source", "kind"), list(product(PICTURES, FORMATS)))
 def test_pictures_come_back(source, kind, outputs, read_back, pixels):
@@ -154,6 +156,7 @@ def test_names_of_columns_are_kept_without_a_label(inputs, prepare, read_back, t
     np.testing.assert_array_equal(np.array(found["income"]), table[1][:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_images_in_an_archive_are_the_very_files(inputs, outputs):
     folder, run = outputs["images", "tar"]

@@ -37,6 +37,7 @@ def build(features, outputs):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_a_rank_that_hangs_in_the_users_code_is_named_with_its_line(make_tree, run_verb):
     paths = make_tree(DATA, **ENDLESS, model="net.py:build", hang_timeout=8)

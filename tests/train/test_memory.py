@@ -122,6 +122,7 @@ def check(place, after, make_tree, prose, train_together, expected, ways, begin=
     assert said.count("out of memory with 3 samples a forward pass: going on with 2") >= len(ways)
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_the_loss_is_the_same_when_one_rank_runs_out_of_memory(make_tree, prose, train_together, train_here, alone):
     train_here(alone)

@@ -126,6 +126,7 @@ def test_any_model_is_sharded_with_blocks_or_without(model, together, make_tree,
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_a_checkpoint_of_sharded_ranks_goes_on_in_tensor_parallel_and_alone(together, make_tree, prose, train_here):
     unbroken = [pytest.approx(each, rel=TOLERANCE) for each in measured(together["fsdp"])]
