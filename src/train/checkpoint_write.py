@@ -49,10 +49,6 @@ _CHUNK_BYTES = 256 << 10
 """What is copied and summed up at once, in the cache."""
 _WINDOW_BYTES = 8 << 20
 """What is written at once; a multiple of _BLOCK_BYTES."""
-_TURN_BYTES = 1 << 20
-"""What is copied and summed up before threads that wait for the interpreter's lock are let in: neither gives it up."""
-_TURN_SECONDS = 50e-6
-"""For how long: a thread that sleeps for less has the lock back before another has woken up."""
 _BLOCK_BYTES = 4096
 """What direct writes must begin and end at multiples of, in memory and in the file."""
 
@@ -116,8 +112,6 @@ class _Output:
             at, self._used = at + count, self._used + count
             if self._used == _WINDOW_BYTES:
                 self._flush()
-            elif self._used % _TURN_BYTES == 0:
-                time.sleep(_TURN_SECONDS)
 
     def finish(self) -> StoredFile:
         """Bring all to the disk."""
