@@ -113,31 +113,28 @@ def gpu_count(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> in
 
 def gpu_details(environ: Mapping[str, str], *, timeout: float = GPU_TIMEOUT) -> list[str]:
     """Name, memory and driver of each GPU of this machine, as `nvidia-smi` says them; none where it does not."""
-    program = shutil.which("nvidia-smi", path=environ.get("PATH"))
-    if program is None:
-        return []
-    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, check=True, env=dict(environ), timeout=timeout)
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("nvidia-smi does not describe the GPUs: %s", error)
-        return []
-    rows = [line.split(", ") for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
+    rows = _query_gpus(environ, "name,memory.total,driver_version", "csv,noheader", timeout) or []
     return [f"{', '.join(row[:2])}{f', driver {row[2]}' if len(row) > 2 else ''}" for row in rows]
 
 
 def gpus_work(environ: Mapping[str, str], *, timeout: float = GPU_ASKED_TIMEOUT) -> bool:
     """Tell whether a GPU of this machine is at work, or may be: where `nvidia-smi` fails nobody knows."""
+    rows = _query_gpus(environ, "utilization.gpu", "csv,noheader,nounits", timeout)
+    return rows is None or any(word.strip() != "0" for row in rows for word in row)
+
+
+def _query_gpus(environ: Mapping[str, str], what: str, form: str, timeout: float) -> list[list[str]] | None:
+    """Ask `nvidia-smi` for numbers of each GPU; no row where it is not installed, None where it fails."""
     program = shutil.which("nvidia-smi", path=environ.get("PATH"))
     if program is None:
-        return False
-    query = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        return []
+    query = [program, f"--query-gpu={what}", f"--format={form}"]
     try:
         done = subprocess.run(query, capture_output=True, check=True, env=dict(environ), timeout=timeout)
     except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("nvidia-smi does not say whether GPUs work: %s", error)
-        return True
-    return any(word != b"0" for word in done.stdout.split())
+        logger.warning("nvidia-smi does not tell %s of the GPUs: %s", what, error)
+        return None
+    return [line.split(", ") for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
 
 
 def gpu_here(devices: Path = DEVICES) -> bool:

@@ -4,10 +4,9 @@ A request is worth its wait when it is long, and a slot has many steps in one st
 asked for long stretches together, all of them would have to be in memory twice. So slots are divided into lanes, and
 the requests of each lane begin at other steps than those of the others:
 
-    lane 0   |--|--|-----------|-----------|        steps to the right
-    lane 1   |--|-----|-----------|-----------|
-    lane 2   |--|--------|-----------|-----------|
-    lane 3   |--|-----------|-----------|----------
+    lane 0   |--|--|--------|--------|        steps to the right
+    lane 1   |--|-----|--------|--------|
+    lane 2   |--|--------|--------|-----
 
 The first requests are short, since somebody waits for the first batch.
 """

@@ -34,8 +34,6 @@ _READ_AHEAD = 256 << 10
 """Bytes of further requests that are read while one is being answered."""
 _LINGER = 3.0
 """Seconds to go on reading after an answer that ends a connection: a reset would take the answer with it."""
-_FEW = 2
-"""Connections up to which their next requests are worth staying awake for."""
 _PATIENCE = 4
 """Rounds of reading after which what was collected is worked off even though sockets are still readable."""
 _IN = select.EPOLLIN
