@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+from short_of_memory.limited import LimitedInBackward
 from torch import nn
 from twofold.contract.job import read_training_job
 from twofold.contract.paths import Paths
@@ -27,23 +28,10 @@ def limit(states):
         raise torch.OutOfMemoryError(f"Tried to allocate {len(states)} samples")
 
 
-class LimitedInBackward(torch.autograd.Function):
-    """Nothing but the limit."""
-
-    @staticmethod
-    def forward(_, states):
-        return states.clone()
-
-    @staticmethod
-    def backward(_, gradient):
-        limit(gradient)
-        return gradient
-
-
 def limited(forward):
     def run(self, states):
         if place == "backward":
-            states = LimitedInBackward.apply(states)
+            states = LimitedInBackward.apply(states, limit)
         elif place != "head" or self.out_features == VOCABULARY:
             limit(states)
         return forward(self, states)

@@ -9,6 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,34 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def until():
+    """until(condition): wait until it holds."""
+
+    def wait(condition):
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def hung_within():
+    """hung_within(watch, seconds=30) -> whether a watch that is asked again and again says so in that time."""
+
+    def ask(watch, seconds=30):
+        end = time.monotonic() + seconds
+        while not watch():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
+    return ask
 
 
 @pytest.fixture(scope="session")

@@ -34,13 +34,6 @@ def start():
         process.communicate()
 
 
-def until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def work_of(process):
     table = activity.processes()
     return activity.work(activity.members(table, process.pid))
@@ -49,7 +42,7 @@ def work_of(process):
 WAITS = "print('ready', flush=True)\nsys.stdin.read()\n"
 
 
-def test_a_process_that_waits_does_nothing_and_has_no_turn(start):
+def test_a_process_that_waits_does_nothing_and_has_no_turn(start, until):
     process = start(WAITS)
     until(lambda: activity.processes()[process.pid].state == "S")
     before, turns = work_of(process), activity.turns(process.pid)
@@ -60,7 +53,7 @@ def test_a_process_that_waits_does_nothing_and_has_no_turn(start):
     until(lambda: activity.processes()[process.pid].state == activity.STOPPED)
 
 
-def test_what_runs_is_seen_in_its_time_its_turns_and_its_state(start):
+def test_what_runs_is_seen_in_its_time_its_turns_and_its_state(start, until):
     process = start("print('ready', flush=True)\nwhile True: pass\n")
     before, turns = work_of(process), activity.turns(process.pid)
     assert before.wants

@@ -124,16 +124,7 @@ def child(tmp_path):
 SLEEPS = "def in_vain():\n    print(flush=True)\n    time.sleep(1000)\nin_vain()\n"
 
 
-def hung_within(watch, seconds=30):
-    end = time.monotonic() + seconds
-    while not watch():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def test_a_single_rank_that_makes_no_step_is_named(tmp_path, child):
+def test_a_single_rank_that_makes_no_step_is_named(tmp_path, child, hung_within):
     rank = child(0, SLEEPS)
     watch = HangWatch(tmp_path, timeout_s=0.2, hosts=1)
     assert not watch()
@@ -147,7 +138,7 @@ def test_a_single_rank_that_makes_no_step_is_named(tmp_path, child):
 
 
 @pytest.mark.parametrize("phase", ["start", "save", "end"])
-def test_what_takes_as_long_as_it_takes_is_no_hang_unless_the_process_is_stopped(tmp_path, child, phase):
+def test_what_takes_as_long_as_it_takes_is_no_hang_unless_the_process_is_stopped(tmp_path, child, phase, hung_within):
     rank = child(0, SLEEPS)
     rank.beat(5)
     rank.heart.enter(phase)
@@ -159,14 +150,14 @@ def test_what_takes_as_long_as_it_takes_is_no_hang_unless_the_process_is_stopped
     assert "its process is stopped (SIGSTOP)" in first(tmp_path).message
 
 
-def test_a_model_that_is_compiled_has_its_time(tmp_path, child, monkeypatch):
+def test_a_model_that_is_compiled_has_its_time(tmp_path, child, monkeypatch, hung_within):
     child(0, SLEEPS).beat(5)
     compiling = stacks.Stacks((stacks.Frame("/x/torch/_inductor/codecache.py", 1, "compile"),))
     monkeypatch.setattr(stacks, "take", lambda *_: compiling)
     assert not hung_within(HangWatch(tmp_path, timeout_s=0.1, hosts=1), seconds=0.5)
 
 
-def test_a_host_that_waits_for_another_gives_it_time_to_say_why(tmp_path, child, monkeypatch):
+def test_a_host_that_waits_for_another_gives_it_time_to_say_why(tmp_path, child, monkeypatch, hung_within):
     child(0, SLEEPS).beat(5)
     waiting = stacks.Stacks((stacks.Frame("/x/torch/distributed/distributed_c10d.py", 7, "all_reduce"),))
     monkeypatch.setattr(stacks, "take", lambda *_: waiting)
@@ -178,7 +169,7 @@ def test_a_host_that_waits_for_another_gives_it_time_to_say_why(tmp_path, child,
     assert "every rank of this host waits in all_reduce" in first(tmp_path).message
 
 
-def test_ranks_that_are_gone_cost_their_stacks_only(tmp_path, child):
+def test_ranks_that_are_gone_cost_their_stacks_only(tmp_path, child, hung_within):
     rank = child(0, SLEEPS)
     rank.beat(5)
     rank.process.kill()

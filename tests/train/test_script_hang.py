@@ -21,8 +21,8 @@ DEADLINE = 60
 class Ranks:
     """Processes of scripts as torchrun starts them."""
 
-    def __init__(self, folder):
-        self.folder, self.scratch = folder, folder / "scratch"
+    def __init__(self, folder, until):
+        self.folder, self.scratch, self._until = folder, folder / "scratch", until
         self.scratch.mkdir()
         self.processes = []
 
@@ -50,7 +50,7 @@ class Ranks:
 
     def wait(self, rank):
         """Wait until a rank has said that it is ready."""
-        until(lambda: "ready" in (self.folder / f"{rank}.log").read_text())
+        self._until(lambda: "ready" in (self.folder / f"{rank}.log").read_text())
 
     def pid(self, rank=0):
         """Process of a script itself."""
@@ -116,16 +116,9 @@ for _ in torch.utils.data.DataLoader(Data(), num_workers=2):
 """
 
 
-def until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.fixture
-def ranks(tmp_path):
-    started = Ranks(tmp_path)
+def ranks(tmp_path, until):
+    started = Ranks(tmp_path, until)
     yield started
     for process in started.processes:
         process.kill()
@@ -144,15 +137,6 @@ def watch(ranks):
     return make
 
 
-def hung_within(watch, seconds):
-    end = time.monotonic() + seconds
-    while not watch():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @pytest.fixture
 def short(monkeypatch):
     """The default bound, which asks for a proof, is a moment."""
@@ -160,7 +144,7 @@ def short(monkeypatch):
 
 
 @pytest.mark.usefixtures("short")
-def test_a_rank_that_leaves_the_others_to_wait_is_named(ranks, watch):
+def test_a_rank_that_leaves_the_others_to_wait_is_named(ranks, watch, hung_within):
     ranks.start(WAITS, world=2)
     ranks.start(SLEEPS, world=2)
     assert hung_within(watch(None), DEADLINE)
@@ -177,7 +161,7 @@ def test_a_rank_that_leaves_the_others_to_wait_is_named(ranks, watch):
     "scripts", [[SLEEPS, SLEEPS, ASKS], [WAITS, WORKS]], ids=["sleep, or ask again and again", "one works"]
 )
 @pytest.mark.usefixtures("short")
-def test_who_may_wait_on_purpose_is_left_alone(ranks, watch, scripts, caplog):
+def test_who_may_wait_on_purpose_is_left_alone(ranks, watch, scripts, caplog, hung_within):
     for script in scripts:
         ranks.start(script, world=len(scripts))
     assert not hung_within(watch(None), 1.0)
@@ -185,14 +169,14 @@ def test_who_may_wait_on_purpose_is_left_alone(ranks, watch, scripts, caplog):
     assert ("It may wait on purpose: the job goes on." in caplog.text) is (WORKS not in scripts)
 
 
-def test_what_only_idles_ends_where_the_job_has_said_so(ranks, watch, caplog):
+def test_what_only_idles_ends_where_the_job_has_said_so(ranks, watch, caplog, hung_within):
     ranks.start(SLEEPS)
     assert hung_within(watch(0.6), DEADLINE)
     assert ranks.found.message.startswith("user code: the script hung: no output and no work for ")
     assert "The job ends after 0.6 s of this." in caplog.text
 
 
-def test_a_stopped_rank_is_named_though_others_work(ranks, watch):
+def test_a_stopped_rank_is_named_though_others_work(ranks, watch, hung_within):
     ranks.start(WORKS, world=2)
     ranks.start(WORKS, world=2)
     look = watch(1.0)
@@ -202,18 +186,18 @@ def test_a_stopped_rank_is_named_though_others_work(ranks, watch):
     assert ranks.found.message.startswith("platform: rank 1 hung: its process was stopped (SIGSTOP) ")
 
 
-def test_what_a_shell_runs_is_found(ranks, watch):
+def test_what_a_shell_runs_is_found(ranks, watch, hung_within):
     ranks.start('"$PYTHON" -c "import time; print(\'ready\', flush=True); time.sleep(1000)"\necho\n', name="train.sh")
     assert hung_within(watch(1.0), DEADLINE)
     assert "it is at <string>:1 in <module>" in ranks.found.message
 
 
-def test_a_gpu_at_work_is_a_sign_of_life(ranks, watch):
+def test_a_gpu_at_work_is_a_sign_of_life(ranks, watch, hung_within):
     ranks.start(SLEEPS)
     assert not hung_within(watch(0.4, gpus_work=lambda: True), 0.8)
 
 
-def test_where_a_silent_script_works_is_kept_until_it_speaks(ranks, watch, monkeypatch):
+def test_where_a_silent_script_works_is_kept_until_it_speaks(ranks, watch, monkeypatch, until):
     monkeypatch.setattr(script_hang, "_FORGET_S", 0.0)
     ranks.start(f"import signal\nsignal.signal(10, lambda *_: print('on'))\n{WORKS}")
     look = watch(1.0)
@@ -225,7 +209,7 @@ def test_where_a_silent_script_works_is_kept_until_it_speaks(ranks, watch, monke
     until(lambda: look() or not kept.exists())
 
 
-def test_output_is_a_sign_of_life_and_takes_back_what_was_found(ranks, watch, monkeypatch):
+def test_output_is_a_sign_of_life_and_takes_back_what_was_found(ranks, watch, monkeypatch, until):
     monkeypatch.setattr(script_hang, "_FORGET_S", 0.0)
     ranks.start(f"{COMMUNICATES}{READY}import signal\nsignal.signal(10, lambda *_: print('on'))\ndist.all_reduce()\n")
     look = watch(2.0)
@@ -238,7 +222,7 @@ def test_output_is_a_sign_of_life_and_takes_back_what_was_found(ranks, watch, mo
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short")
-def test_where_all_ranks_wait_another_host_is_left_to_say_why(ranks, watch, caplog):
+def test_where_all_ranks_wait_another_host_is_left_to_say_why(ranks, watch, caplog, hung_within):
     ranks.start(WAITS)
     assert not hung_within(watch(None, hosts=2), 1.2)
     assert "They wait for another host." in caplog.text
@@ -306,7 +290,7 @@ if dist.get_rank() == 1:
     ],
 )
 @pytest.mark.usefixtures("short")
-def test_every_wait_of_gloo_is_a_proof(ranks, watch, meeting, collective, name):
+def test_every_wait_of_gloo_is_a_proof(ranks, watch, meeting, collective, name, hung_within):
     for _ in range(2):
         source = JOINS.format(collective=collective)
         ranks.start(source, world=2, MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo", **meeting)
@@ -319,7 +303,7 @@ def test_every_wait_of_gloo_is_a_proof(ranks, watch, meeting, collective, name):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short")
-def test_a_loader_whose_worker_is_stuck_is_named_with_the_line_of_the_worker(ranks, watch):
+def test_a_loader_whose_worker_is_stuck_is_named_with_the_line_of_the_worker(ranks, watch, hung_within):
     ranks.start(LOADS)
     assert hung_within(watch(None), DEADLINE)
     message = ranks.found.message

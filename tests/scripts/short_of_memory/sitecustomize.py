@@ -17,6 +17,7 @@ from pathlib import Path
 short = json.loads(os.environ.get("SHORT", "{}"))
 if short and os.environ.get("RANK") == str(short["rank"]):
     import torch
+    from limited import LimitedInBackward
     from twofold.models import gpt
 
     passes = []
@@ -28,18 +29,6 @@ if short and os.environ.get("RANK") == str(short["rank"]):
         while "TWOFOLD_RESTART" in os.environ and len(passes) > short.get("hang", float("inf")):
             time.sleep(0.1)
 
-    class LimitedInBackward(torch.autograd.Function):
-        """Nothing but the limit."""
-
-        @staticmethod
-        def forward(_, states):
-            return states.clone()
-
-        @staticmethod
-        def backward(_, gradient):
-            limit(gradient)
-            return gradient
-
     if short.get("stuck") and "TWOFOLD_RESTART" not in os.environ:
         torch.distributed.destroy_process_group = signal.pause
 
@@ -47,7 +36,7 @@ if short and os.environ.get("RANK") == str(short["rank"]):
 
     def limited(self, states):
         if short["place"] == "backward":
-            states = LimitedInBackward.apply(states)
+            states = LimitedInBackward.apply(states, limit)
         elif self.training == (short["place"] == "forward"):
             limit(states)
         return plain(self, states)
