@@ -9,7 +9,6 @@ import time
 import pytest
 from twofold.train import activity
 
-DEADLINE = 30
 
 
 @pytest.fixture
