@@ -10,7 +10,6 @@ import pytest
 from twofold.train import activity
 
 
-
 @pytest.fixture
 def start():
     """start(code) -> a Python in a group of its own that has printed a line."""
