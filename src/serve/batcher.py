@@ -52,6 +52,7 @@ class Job:
 
     __slots__ = (
         "answer",
+        "answered",
         "arrived",
         "deadline",
         "error",
@@ -81,6 +82,8 @@ class Job:
         self.taken = 0
         """Rows that were given to the model."""
         self.parts: list[NDArray[Any]] = []
+        self.answered = 0
+        """Rows of `parts`: counted along, since a job of 100 MB has tens of thousands of them."""
         self.answer: NDArray[Any] | None = None
         """All answers, one a row."""
         self.error: Exception | None = None
@@ -202,6 +205,7 @@ class Batcher:
             place = 0
             for job, first, last in batch:
                 job.parts.append(answers[place : place + last - first])
+                job.answered += last - first
                 place += last - first
         except Exception as error:  # noqa: BLE001  it is told to whoever's rows it was
             if len(batch) == 1:
@@ -248,7 +252,7 @@ class Batcher:
 
     def _completed(self, job: Job, seconds: float) -> bool:
         job.seconds += seconds
-        if not job.over and sum(map(len, job.parts)) == len(job.rows):
+        if not job.over and job.answered == len(job.rows):
             job.answer = job.parts[0] if len(job.parts) == 1 else np.concatenate(job.parts)
         return job.over
 

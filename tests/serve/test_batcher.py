@@ -108,6 +108,17 @@ def test_a_large_job_that_fails_in_a_piece_is_not_computed_on():
     assert batcher.waiting == 0
 
 
+def test_a_row_of_a_job_costs_no_more_in_forty_thousand_pieces_than_in_a_thousand():
+    def seconds(rows):
+        _, batcher = make(rows=1)
+        batcher.offer(job(rows))
+        start = time.process_time()
+        run(batcher)
+        return time.process_time() - start
+
+    assert seconds(40_000) < 4 * 40 * min(seconds(1_000) for _ in range(3))
+
+
 def test_a_model_with_too_few_answers_is_told():
     model, batcher = make()
     model.predict = lambda rows: rows[:-1]
