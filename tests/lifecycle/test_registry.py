@@ -15,6 +15,7 @@ def test_a_package_names_only_types_that_the_image_takes():
     assert set(registering.ANSWERS) <= set(WRITTEN)
 
 
+@pytest.mark.slow
 def test_a_model_is_registered_with_metrics_and_baseline_approved_and_deployed_by_arn(project):
     project.init()
     job = project.trained(0.25)

@@ -40,6 +40,7 @@ def test_training_writes_a_baseline(make_tree, run_verb, monitor, tmp_path):
     assert features_of(written / "constraints.json") == features_of(tmp_path / "base" / "constraints.json")
 
 
+@pytest.mark.slow
 def test_what_has_no_baseline_is_said(make_tree, run_verb):
     tokens = np.random.default_rng(1).integers(0, 20, (40, 9)).astype(np.int32)
     sizes = {"layers": 1, "heads": 1, "width": 8, "context": 8}

@@ -59,6 +59,7 @@ def test_the_number_of_workers_changes_nothing(arguments, prepare, whole, conten
     assert content_of(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_as_if_nothing_had_been(arguments, prepare, whole, content_of, tmp_path):
     chance, folder, killed = random.Random(4), tmp_path / "out", 0
     for units in (0, 3, 9):

@@ -120,6 +120,7 @@ touch /home/ec2-user/SageMaker/created
     assert again.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_script_that_fails_fails_the_instance_and_others_are_refused(rehearse, path):
     rehearsal = rehearse("--backend", "process", "--grace", 2, PATH=path)
     sagemaker = rehearsal.sagemaker

@@ -54,6 +54,7 @@ def test_stopping_ends_what_it_started_and_nothing_else(running):
     assert not folders(rehearsal), "its folder is gone"
 
 
+@pytest.mark.slow
 def test_a_killed_one_is_swept_by_the_next_and_its_job_has_failed(running, rehearse):
     rehearsal, name = running
     rehearsal.stop(signal.SIGKILL)
@@ -72,6 +73,7 @@ def test_a_killed_one_is_swept_by_the_next_and_its_job_has_failed(running, rehea
     assert not folders(rehearsal)
 
 
+@pytest.mark.slow
 def test_resources_and_objects_outlive_a_rehearsal_and_endpoints_come_back(rehearse, serve_path):
     first = rehearse("--backend", "process", "--grace", "5")
     bucket = first.bucket(**{"in/x": b"kept", "gone": b"1"})

@@ -58,6 +58,7 @@ def scaled(rehearse, serve_path):
     assert rehearsal.stop() == 0
 
 
+@pytest.mark.slow
 def test_instances_follow_what_is_asked_of_them(scaled):
     scaling, place = scaled.client("application-autoscaling"), {"ResourceId": "endpoint/e/variant/v", **VARIANT}
     scaling.register_scalable_target(**place, MinCapacity=1, MaxCapacity=2)

@@ -129,6 +129,7 @@ def test_it_is_off_unless_asked_for(model):
         ask(model, MIXED, "text/csv", bad_rows="refuse")
 
 
+@pytest.mark.slow
 def test_a_server_answers_short_and_long_bodies_and_counts(serving, classifier, until):
     server = serving(classifier.base, TWOFOLD_BAD_ROWS="nan", TWOFOLD_METRICS_SECONDS="1").ready()
     headers = {"Content-Type": "text/csv", "Accept": "text/csv"}

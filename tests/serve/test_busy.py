@@ -32,6 +32,7 @@ def sleep(server, seconds):
     return server.ask("POST", "/invocations", json.dumps([seconds]), {"Content-Type": "application/json"})
 
 
+@pytest.mark.slow
 def test_ping_answers_while_all_slots_are_busy(serving, base):
     server = serving(base, SAGEMAKER_MODEL_SERVER_WORKERS="1", TWOFOLD_HANDLER_THREADS="64").ready()
     with ThreadPoolExecutor(80) as clients:

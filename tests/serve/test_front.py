@@ -83,6 +83,7 @@ def test_metrics_for_cloudwatch_come_by_themselves(server, until):
     assert line["Requests"] >= 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_only_its_own_requests_with_it(serving, classifier, until):
     server = serving(classifier.base, SAGEMAKER_MODEL_SERVER_WORKERS="2").ready()
     pid = server.process.pid

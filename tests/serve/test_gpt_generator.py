@@ -27,6 +27,7 @@ def test_a_conversation_with_a_server(gpt, serving):
     assert "".join(delta.get("content", "") for delta in deltas) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.procs
 def test_a_prompt_on_a_websocket_is_answered_piece_by_piece(gpt, serving):
     base, module = gpt

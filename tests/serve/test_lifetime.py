@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROW = b"1,2,3,4\n"
 
 
@@ -76,6 +78,7 @@ def test_it_listens_on_the_port_it_is_given_and_no_other(serving, classifier):
     assert listening_ports(server.process.pid) == {server.port}
 
 
+@pytest.mark.slow
 def test_the_model_folder_is_left_as_it_was_and_serves_again(serving, artifact):
     before = listing(artifact.base)
     for _ in range(2):

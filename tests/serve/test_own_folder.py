@@ -82,6 +82,7 @@ def test_a_server_that_does_not_start_leaves_nothing(serving, tmp_path, place):
     assert not list(place.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_has_left_is_removed_by_the_next(serving, program, place, until):
     killed = serving(program.base, TMPDIR=str(place), **SESSIONS).ready()
     left = list(place.iterdir())
@@ -97,6 +98,7 @@ def test_what_a_killed_server_has_left_is_removed_by_the_next(serving, program, 
     assert not list(place.iterdir())
 
 
+@pytest.mark.slow
 def test_several_models_leave_nothing(several, program, place, tmp_path, until):
     mine = script(tmp_path / "mine")
     assert load(several, program.folder) == load(several, mine) == 200

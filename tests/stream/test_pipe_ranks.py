@@ -100,6 +100,7 @@ def steps(total: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, total))) for start in range(0, total, size)]
 
 
+@pytest.mark.slow
 def test_ranks_as_processes_have_the_batches_of_one(tmp_path: Path) -> None:
     write(tmp_path / "train_0", records(0, 40))
     write(tmp_path / "train_1", records(0, 12))

@@ -157,6 +157,7 @@ def test_a_model_that_is_compiled_has_its_time(tmp_path, child, monkeypatch, hun
     assert not hung_within(HangWatch(tmp_path, timeout_s=0.1, hosts=1), seconds=0.5)
 
 
+@pytest.mark.slow
 def test_a_host_that_waits_for_another_gives_it_time_to_say_why(tmp_path, child, monkeypatch, hung_within):
     child(0, SLEEPS).beat(5)
     waiting = stacks.Stacks((stacks.Frame("/x/torch/distributed/distributed_c10d.py", 7, "all_reduce"),))

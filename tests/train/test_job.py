@@ -96,6 +96,7 @@ def test_two_hosts_learn_the_same(make_tree, start_verb, channels, alone, meetin
     assert not runs[1].paths.model.exists(), "the model is written once, by the first host"
 
 
+@pytest.mark.slow
 def test_a_run_told_to_stop_goes_on_as_if_it_had_not(make_tree, start_verb, run_verb, channels, two):
     paths = make_tree(channels, **RUN, processes_per_host=2)
     paths.checkpoints.mkdir()
@@ -203,6 +204,7 @@ def hostile(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_lies_around_does_not_matter(alone, make_tree, run_verb, channels, hostile):
     """Keys of the platform, the SDK's quotes, files of the working directory, the failure file of an earlier run."""
     extra = {"_tuning_objective_metric": "validation:loss", "sagemaker_region": "eu-west-1", "epochs": '"30"'}

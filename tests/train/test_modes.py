@@ -70,7 +70,7 @@ def first_losses(run):
     return [record["train:loss"] for record in run.history]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_pipe_mode(make_tree, run_verb, platform, classes, processes):
     config = {"TrainingInputMode": "Pipe", "ContentType": "text/csv"}
     paths = make_tree({}, config={"train": config, "validation": config}, processes_per_host=processes, **RUN)
@@ -119,9 +119,8 @@ def test_pipe_mode_of_two_hosts_with_unequal_parts(make_tree, start_verb, platfo
     assert len(runs[0].history) == RUN["epochs"]
 
 
-@pytest.mark.parametrize(
-    "second", [pytest.param(70, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 0]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("second", [70, 1, 0])
 def test_hosts_with_parts_of_their_own(make_tree, start_verb, classes, second, meeting):
     """ShardedByS3Key: parts of unequal size, of one sample, and none at all."""
     rows = classes(100)
