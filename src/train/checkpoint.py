@@ -38,6 +38,7 @@ from .checkpoint_choice import choose
 from .checkpoint_files import PieceReader, RankWriter, StagedPlanner
 from .checkpoint_manifest import MANIFEST, Manifest, StoredFile, StoredTensor, folder_of, steps_in, write_manifest
 from .checkpoint_state import Copying, Staging, State
+from .checkpoint_write import Pauses
 from .ranks import Ranks
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ STOP_BUDGET_S = 50.0
 """Time from a stop signal to the end of the last checkpoint; a spot instance can be gone after 60 s."""
 _NICENESS = 19
 """Of the thread that writes: a seventieth of a core's time where training wants all of it, all of it where it waits."""
+_UNHURRIED = 0.5
+"""Part of the time between two saves within which one may rest, so that it does not keep the next one waiting."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,8 @@ class Checkpoints:
         self._staging = Staging()
         self._copying: Copying | None = None
         self._written: Future[None] | None = None
+        self._pauses = Pauses()
+        self._asked_at = time.monotonic()
         self._kept: list[int] = []
         # Of this rank's file, without waiting for a CPU that trains: before a last checkpoint training has stopped.
         self._slowest_s = 0.0
@@ -97,11 +102,13 @@ class Checkpoints:
 
         Weights and moments must stay as they are until `staged`.
         """
-        write = self._prepare(progress, state)
+        asked_at, now = self._asked_at, time.monotonic()
+        write = self._prepare(progress, state, Pauses(now + _UNHURRIED * (now - asked_at)))
         if write:
+            self._asked_at = now
             self._written = self._writer.submit(write)
 
-    def _prepare(self, progress: Progress, state: State) -> Callable[[], None] | None:
+    def _prepare(self, progress: Progress, state: State, pauses: Pauses) -> Callable[[], None] | None:
         """Return what writes a checkpoint, once the one before is written; nothing if it is there."""
         self.wait()
         if progress.step in self._kept:
@@ -111,13 +118,13 @@ class Checkpoints:
         moving, fixed = state.statistics(), state.fixed()
         copied = self._staging.copy({name: tensor for name, tensor in tensors.items() if name in moving}) | fixed
         copying = self._staging.begin({name: tensor for name, tensor in tensors.items() if name not in copied})
-        self._copying = copying
+        self._copying, self._pauses = copying, pauses
 
         def staged() -> dict[str, Tensor]:
             copying.finish_quietly()
             return copied | copying.copies
 
-        return partial(self._write, tensors, staged, progress.step, asdict(progress))
+        return partial(self._write, tensors, staged, progress.step, asdict(progress), pauses)
 
     def staged(self) -> None:
         """See to it that weights and moments may change again: help with what is not copied yet."""
@@ -136,6 +143,7 @@ class Checkpoints:
             TwofoldError: it failed, and not for want of a disk to write to.
         """
         self.staged()
+        self._pauses.hurry()
         if self._written:
             written, self._written = self._written, None
             written.result()
@@ -151,7 +159,7 @@ class Checkpoints:
         self.wait()
         used = time.monotonic() - (told_at or time.monotonic())
         if self._ranks.all(used + self._slowest_s <= STOP_BUDGET_S):
-            write = self._prepare(progress, state)
+            write = self._prepare(progress, state, Pauses())
             self.staged()
             # In this thread: the other one has what is left of the CPU, and this checkpoint cannot wait.
             if write:
@@ -192,7 +200,12 @@ class Checkpoints:
         return progress
 
     def _write(
-        self, tensors: dict[str, Tensor], staged: Callable[[], dict[str, Tensor]], step: int, progress: dict[str, Any]
+        self,
+        tensors: dict[str, Tensor],
+        staged: Callable[[], dict[str, Tensor]],
+        step: int,
+        progress: dict[str, Any],
+        pauses: Pauses,
     ) -> None:
         started, folder = time.monotonic(), self._folder / folder_of(step)
 
@@ -200,7 +213,7 @@ class Checkpoints:
             whole = Manifest(step=step, identity=self._identity, progress=progress, files=files, tensors=stored)
             write_manifest(folder, whole)
 
-        writer = RankWriter(folder, self._ranks.rank, commit)
+        writer = RankWriter(folder, self._ranks.rank, pauses, commit)
         try:
             save(
                 tensors,

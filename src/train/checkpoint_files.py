@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from .checkpoint_manifest import MANIFEST, Manifest, Piece, StoredFile, StoredTensor, sync_folder
-from .checkpoint_write import undisturbed, write_tensors
+from .checkpoint_write import Pauses, undisturbed, write_tensors
 
 Commit: TypeAlias = Callable[[dict[str, StoredFile], dict[str, StoredTensor]], None]
 
@@ -61,11 +61,12 @@ class StagedPlanner(DefaultSavePlanner):
 class RankWriter(StorageWriter):
     """Writes one file for this rank, and the manifest on the first one."""
 
-    def __init__(self, folder: Path, rank: int, commit: Commit) -> None:
-        """Take the checkpoint's folder, and what makes it count when all is written."""
+    def __init__(self, folder: Path, rank: int, pauses: Pauses, commit: Commit) -> None:
+        """Take the checkpoint's folder, when to rest, and what makes it count when all is written."""
         self._folder, self._name, self._commit = folder, f"rank-{rank:05d}.safetensors", commit
+        self._pauses = pauses
         self.seconds = 0.0
-        """What this rank's file took, without waiting for a CPU."""
+        """What this rank's file took, without waiting for a CPU and without rests."""
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Do nothing: a writer is for one checkpoint."""
@@ -93,7 +94,7 @@ class RankWriter(StorageWriter):
         began = undisturbed()
         pieces = {_key(item): planner.resolve_data(item) for item in plan.items}
         stored = self._write({key: piece for key, piece in pieces.items() if isinstance(piece, Tensor)})
-        self.seconds = undisturbed() - began
+        self.seconds = undisturbed() - began - self._pauses.seconds
         done: Future[list[WriteResult]] = Future()
         done.set_result([WriteResult(item.index, 0, _Written(_key(item), self._name, stored)) for item in plan.items])
         return done
@@ -101,7 +102,7 @@ class RankWriter(StorageWriter):
     def _write(self, pieces: dict[str, Tensor]) -> StoredFile:
         path, partial = self._folder / self._name, self._folder / f".{self._name}.partial"
         try:
-            stored = write_tensors(pieces, partial)
+            stored = write_tensors(pieces, partial, self._pauses)
             partial.replace(path)
             sync_folder(self._folder)
         except OSError:

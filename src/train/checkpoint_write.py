@@ -15,6 +15,7 @@ import fcntl
 import json
 import mmap
 import os
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,9 +52,32 @@ _WINDOW_BYTES = 8 << 20
 """What is written at once; a multiple of _BLOCK_BYTES."""
 _BLOCK_BYTES = 4096
 """What direct writes must begin and end at multiples of, in memory and in the file."""
+_REST = 2.0
+"""Rest after a window, in times that the window took."""
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> StoredFile:
+class Pauses:
+    """Rests between windows while training goes on: both want the memory, and no step should pay for a whole save."""
+
+    def __init__(self, until: float = 0.0) -> None:
+        """Take when rests must have ended, by time.monotonic(); 0: there are none."""
+        self._until = until
+        self._hurry = threading.Event()
+        self.seconds = 0.0
+        """Rested so far."""
+
+    def hurry(self) -> None:
+        """Let no rest follow, and end one that has begun: somebody waits."""
+        self._hurry.set()
+
+    def rest(self, worked: float) -> None:
+        """Rest after so many seconds of work."""
+        begun = time.monotonic()
+        self._hurry.wait(max(0.0, min(_REST * worked, self._until - begun)))
+        self.seconds += time.monotonic() - begun
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, pauses: Pauses) -> StoredFile:
     """Write contiguous tensors of the CPU to a file, to the disk, and return its size and checksum.
 
     Raises:
@@ -62,7 +86,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> StoredFile:
     """
     # Large types first: each tensor then begins at a multiple of its type's size.
     ordered = dict(sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])))
-    with _Output(path) as output:
+    with _Output(path, pauses) as output:
         for part in [_header(ordered), *map(_bytes, ordered.values())]:
             output.add(part)
         return output.finish()
@@ -80,7 +104,8 @@ def undisturbed() -> float:
 class _Output:
     """A file that is written out of one window of memory, past the page cache where the file system lets it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pauses: Pauses) -> None:
+        self._pauses, self._begun = pauses, undisturbed()
         # Aligned, and shared: private pages must not be written directly where another thread may fork.
         self._memory = memoryview(mmap.mmap(-1, _WINDOW_BYTES))
         self._used = self._size = self._crc32c = 0
@@ -112,6 +137,8 @@ class _Output:
             at, self._used = at + count, self._used + count
             if self._used == _WINDOW_BYTES:
                 self._flush()
+                self._pauses.rest(undisturbed() - self._begun)
+                self._begun = undisturbed()
 
     def finish(self) -> StoredFile:
         """Bring all to the disk."""

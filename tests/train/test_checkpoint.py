@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from twofold.errors import ConfigError, TwofoldError
-from twofold.train import checkpoint_state
+from twofold.train import checkpoint, checkpoint_state, checkpoint_write
 from twofold.train.checkpoint import STOP_BUDGET_S, Checkpoints, Progress, seed_step
 from twofold.train.checkpoint_state import State
+from twofold.train.checkpoint_write import Pauses
 from twofold.train.config import TrainingConfig
 from twofold.train.optim import build_optimizer
 from twofold.train.ranks import Ranks
@@ -291,6 +292,20 @@ def test_only_the_last_one_is_written_at_the_priority_of_training(checkpoints, m
     niceness.clear()
     checkpoints.save_last(Progress(step=2), state(), time.monotonic())
     assert set(niceness) == {ours}
+
+
+def test_a_save_rests_between_windows_until_somebody_waits(checkpoints, folder, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_UNHURRIED", 1e9)
+    monkeypatch.setattr(checkpoint_write, "_REST", 1e9)
+    resting, rest = threading.Event(), Pauses.rest
+    monkeypatch.setattr(Pauses, "rest", lambda pauses, worked: (resting.set(), rest(pauses, worked)))
+    large = state()
+    large.best["large"] = torch.zeros(10 << 20)
+    checkpoints.save(Progress(step=1), large)
+    assert resting.wait(60)
+    assert not checkpoints.is_written()
+    checkpoints.save_last(Progress(step=2), state(), time.monotonic())
+    assert names(folder) == [*whole(1), *whole(2)]
 
 
 def test_a_folder_moved_to_another_place_is_as_good(checkpoints, folder, tmp_path):
