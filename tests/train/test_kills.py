@@ -116,7 +116,6 @@ def chosen(chance, count):
             yield {"at": place, "rank": chance.randrange(2), "count": chance.randrange(1, 6)}
 
 
-@pytest.mark.slow
 def test_killed_at_six_moments_it_is_the_unbroken_run(jobs, tree, unbroken):
     paths = tree()
     moments = [
