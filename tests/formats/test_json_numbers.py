@@ -16,7 +16,12 @@ PIECES = [b"[", b"]", b",", b"0", b"1.5", b"-2e-3", b"null", b"true", b'"', b"{"
 
 
 def read(data, shape=(2,)):
-    return json_numbers.read_rows(data, json_rows.KEYS, shape)
+    """Rows, or None, by the check of whole texts and by that of brackets that are far apart."""
+    found = json_numbers.read_rows(data, json_rows.KEYS, shape)
+    with mock.patch.multiple(json_numbers, _FAR=1, _LONG=0):
+        by_brackets = json_numbers.read_rows(data, json_rows.KEYS, shape)
+    np.testing.assert_array_equal(found, by_brackets)
+    return found
 
 
 def carefully(data, shape):
@@ -96,6 +101,16 @@ def test_long_texts_are_read_by_it_and_say_the_same_when_they_are_wrong():
     body["instances"][399][63] = None
     with pytest.raises(FormatError, match=r"^instances\[399\]\[63\]: null, expected a number"):
         json_rows.decode_rows(json.dumps(body).encode(), (64,))
+
+
+def test_an_image_is_read_by_its_brackets_and_one_with_a_number_in_the_next_line_is_not():
+    image = np.arange(3 * 64 * 64).reshape(3, 64, 64).tolist()
+    with mock.patch.object(json_numbers, "_row_tokens", side_effect=json_numbers._row_tokens.__wrapped__) as tokens:
+        rows = read(json.dumps([image]).encode(), (3, 64, 64))
+        np.testing.assert_array_equal(rows, [image])
+        image[1][6].insert(0, image[1][5].pop())
+        assert read(json.dumps([image]).encode(), (3, 64, 64)) is None
+    assert tokens.call_count <= 1
 
 
 def test_threads_do_not_share_a_parser():

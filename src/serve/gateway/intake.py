@@ -127,17 +127,19 @@ class Intake:
             self._keep(self._chunks.take(self._buffer))
             done = self._chunks.done
         elif head.length <= SPOOL and self._fits(head.length):
-            # It lies in the buffer as it will be handed over.
-            if len(self._buffer) < head.length:
-                return None
-            self._keep(self._cut(head.length))
-            done = True
+            # It lies in the buffer as it will be handed over, and is copied just once.
+            return self._whole(head) if len(self._buffer) >= head.length else None
         else:
             self._keep(self._cut(head.length - self._size))
             done = self._size == head.length
         if done or self._hopeless(self._size):
             return self._finish(head, self._size, last=not done)
         return None
+
+    def _whole(self, head: Head) -> Request:
+        request = Request(head, self._cut(head.length), size=head.length)
+        self._head = None
+        return request
 
     def _cut(self, size: int) -> bytes:
         piece = bytes(memoryview(self._buffer)[:size])
