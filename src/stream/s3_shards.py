@@ -23,6 +23,8 @@ GAP_BYTES = 64 << 10
 """Bytes between two records that are rather read than left out by a request of their own."""
 HEAD_BYTES = 1 << 20
 
+_SPARSE = 64
+"""Rows of a span, for each that is asked for, above which they are sorted rather than marked."""
 _NORESERVE = 0x4000
 """MAP_NORESERVE of Linux, which Python names from 3.13 on."""
 
@@ -48,8 +50,7 @@ class S3LayoutShard:
 
     def locate(self, rows: Positions) -> Callable[[BadRecords], Located]:
         """Begin to fetch records `[n]`; what waits for them says where each lies in memory, and copies nothing."""
-        # To sort values takes a tenth of the time that it takes to find their order.
-        ascending = np.sort(rows)
+        ascending = ascend(rows)
         borders, fetched = self._ask(ascending)
         return partial(self._locate, rows, ascending[borders[:-1]], fetched)
 
@@ -113,6 +114,21 @@ class S3LayoutShard:
             except FormatError as error:
                 bad.found(self.name, error)
         return np.array(sound, dtype=np.int64)
+
+
+def ascend(rows: Positions) -> Positions:
+    """Rows `[n]`, at least one, in ascending order; one that is there more than once may be left once."""
+    lowest = int(rows.min())
+    distances = rows - lowest
+    span = int(distances.max()) + 1
+    if span > _SPARSE * len(rows):
+        # To sort values takes a tenth of the time that it takes to find their order, and short ones half as much.
+        short = distances.astype(np.uint32) if span <= 1 << 32 else distances
+        return np.sort(short).astype(np.int64) + lowest
+    # Windows of all slots lie so densely that to mark their rows takes a fraction of that.
+    marks = np.zeros(span, dtype=np.bool_)
+    marks[distances] = True
+    return np.flatnonzero(marks) + lowest
 
 
 def coalesce(starts: Positions, ends: Positions) -> Positions:

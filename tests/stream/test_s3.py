@@ -28,7 +28,7 @@ from twofold.stream.plan import rank_slots
 from twofold.stream.s3 import PIECE_BYTES, Bucket, Object
 from twofold.stream.s3_catalog import open_s3
 from twofold.stream.s3_client import open_store, parse_uri
-from twofold.stream.s3_shards import GAP_BYTES, S3LayoutShard
+from twofold.stream.s3_shards import GAP_BYTES, S3LayoutShard, ascend
 from twofold.stream.shards import BadRecords
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
@@ -545,3 +545,11 @@ def test_address_of_a_prepared_dataset_reads_its_index(network: Network, put: Pu
 def test_address_without_objects_is_named(network: Network, put: Put, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no object at s3://data/nothing/"):
         open_s3("s3://data/nothing/", network.environ, channel="train", host=Host(tmp_path))
+
+
+@pytest.mark.parametrize("apart", [1, 7, 1000, 1 << 40])
+def test_rows_ascend_whether_they_lie_densely_or_far_apart(apart: int) -> None:
+    """Marked, sorted as short numbers, and sorted as long ones."""
+    rows = 5 + apart * np.random.default_rng(0).permutation(2000)
+    assert ascend(rows).tolist() == sorted(rows.tolist())
+    assert sorted(set(ascend(np.append(rows, rows)).tolist())) == sorted(rows.tolist())
