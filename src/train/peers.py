@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 
 from ..contract import signals
 from ..contract.cluster import Cluster
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 WAIT_S = PEER_TIMEOUT_S + 5.0
 """Longest wait for the word of another host: its ranks have had `PEER_TIMEOUT_S` to end by then."""
+GATHER_S = 15.0
+"""Time from the start of a host within which others listen: one that fails earlier tries to tell them until then."""
+_AGAIN_S = 0.2
 _CONNECT_S = 3.0
 _READ_S = 1.0
 _MAX_BYTES = 1 << 16
@@ -69,6 +73,7 @@ class Peers:
         self._others = [host for host in cluster.hosts if host != cluster.current_host]
         self._port, self._listener = port, listener
         self._start, self._ahead = 0, list[Word]()
+        self._gathered = time.monotonic() + GATHER_S
         self._forget()
 
     def _forget(self) -> None:
@@ -89,7 +94,7 @@ class Peers:
         return self._since is not None and time.monotonic() > self._since + PEER_TIMEOUT_S
 
     def tell(self, message: str, exit_code: int, *, lost: bool, smaller: int = 0, shortage: str = "") -> None:
-        """Tell all other hosts why this one ends; one that cannot be reached is left out.
+        """Tell all other hosts why this one ends; one that cannot be reached is left out, once all must have begun.
 
         With `smaller` it is not the end: see `agreed`. Having lost others is said once.
         """
@@ -100,8 +105,14 @@ class Peers:
             return
         content = json.dumps(asdict(self._said)).encode()
         with ThreadPoolExecutor(min(_SENDERS, len(self._others)), thread_name_prefix="peers") as senders:
-            for host in self._others:
-                senders.submit(self._send, host, content)
+            left = self._reach(senders, self._others, content)
+            if left and time.monotonic() < self._gathered:
+                log.info("%s: told why this host ends once they listen, for %g s", ", ".join(left), GATHER_S)
+            while left and time.monotonic() < self._gathered:
+                time.sleep(_AGAIN_S)
+                left = self._reach(senders, left, content)
+        if left:
+            log.info("not told why this host ends, since they cannot be reached: %s", ", ".join(left))
 
     def cause(self, seconds: float = WAIT_S) -> Word | None:
         """Wait for a host that knows the cause; None once all have spoken without, in `seconds`, or told to stop."""
@@ -156,13 +167,22 @@ class Peers:
         """Hosts that have said nothing."""
         return [host for host in self._others if host not in self._words]
 
-    def _send(self, host: str, content: bytes) -> None:
+    def _reach(self, senders: ThreadPoolExecutor, hosts: list[str], content: bytes) -> list[str]:
+        """Send to hosts; return those that may listen later and would wait for this host's ranks till then."""
+        told = list(senders.map(self._send, hosts, repeat(content)))
+        # A host that has spoken may be gone.
+        self._take()
+        return [host for host, was in zip(hosts, told, strict=True) if not was and host not in self._words]
+
+    def _send(self, host: str, content: bytes) -> bool:
+        """Tell one host; return whether it could be reached."""
         try:
             with socket.create_connection((host, self._port), timeout=_CONNECT_S) as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
                 connection.sendall(content)
-        except OSError as error:
-            log.info("host %s was not told why this one ends: %s", host, error)
+        except OSError:
+            return False
+        return True
 
     def _hear(self, wakeup: int, end: float, is_over: Callable[[], bool]) -> None:
         """Take words until it is over, the time has come, or there is something at `wakeup`."""

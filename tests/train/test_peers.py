@@ -250,14 +250,16 @@ def test_every_host_names_the_first_cause(make_tree, start_verb, classes, meetin
 @pytest.mark.procs
 @pytest.mark.slow
 def test_a_host_that_fails_before_its_ranks_is_named_and_not_waited_for(make_tree, start_verb, classes, meeting):
-    """The second host has no script to run: the first must not wait for its ranks."""
+    """The second host has no script to run: the first, which begins later, must not wait for its ranks."""
     runs = []
-    for host in HOSTS[:2]:
+    for host in reversed(HOSTS[:2]):
         cluster = {"current_host": host, "hosts": HOSTS[:2], "network_interface_name": "lo"}
         paths = make_tree({"training": {"a.csv": classes(40)}}, cluster=cluster, sagemaker_program="train.py")
         paths.code.mkdir()
+        for run in runs:
+            run.wait_for("127.0.0.1: told why this host ends once they listen")
         if host == HOSTS[0]:
             (paths.code / "train.py").write_text("import torch.distributed as dist\ndist.init_process_group('gloo')\n")
         runs.append(start_verb("twofold.train", paths, environ=meeting))
     assert [run.wait() for run in runs] == [2, 2], runs[0].log + runs[1].log
-    assert runs[0].failure.startswith("configuration: host 127.0.0.2: sagemaker_program is 'train.py', and ")
+    assert runs[1].failure.startswith("configuration: host 127.0.0.2: sagemaker_program is 'train.py', and ")
