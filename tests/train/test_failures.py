@@ -227,7 +227,8 @@ def test_the_first_rank_that_fails_is_named_and_not_the_one_that_lost_it(with_co
 @pytest.mark.procs
 def test_faults_that_the_parent_finds(make_tree, run_verb, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
-        "from twofold.train import launch\nlaunch.wait_for_hosts.__kwdefaults__['timeout_s'] = 0.1\n"
+        "from twofold.train import launch, peers\n"
+        "launch.wait_for_hosts.__kwdefaults__['timeout_s'] = peers.GATHER_S = 0.1\n"
     )
     hosts = {"current_host": "localhost", "hosts": ["localhost", "nowhere.invalid"]}
     wrong = make_tree(DATA, cluster=hosts, **SHORT)
