@@ -172,7 +172,8 @@ def test_a_host_without_word_of_another_fails_and_says_so(host, nothing, monkeyp
 
 
 def test_a_host_that_has_lost_others_and_heard_but_one_ends_those_that_begin_again(host, nothing, monkeypatch):
-    monkeypatch.setattr(peers, "WAIT_S", 0.2)
+    for name in ("WAIT_S", "GATHER_S"):
+        monkeypatch.setattr(peers, name, 0.2)
     job, scratch, ear = host(0, of=3)
     _, _, second = host(1, of=3)
     second.tell(SHORTAGE.message, 1, lost=False, smaller=3, shortage=SHORTAGE.shortage)
