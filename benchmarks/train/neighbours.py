@@ -13,9 +13,8 @@ import time
 from collections import defaultdict
 
 import torch
-from torch import nn
+from checkpoint_stall import Training
 
-WIDTH, LAYERS = 2888, 5
 STEPS = 6
 """Of each neighbour in each round."""
 BEGIN = "print(flush=True)\nwhile True: "
@@ -36,18 +35,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="times that each neighbour is there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    module = nn.Sequential(*[nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS)])
-    optimizer = torch.optim.AdamW(module.parameters())
-    rows = torch.randn(arguments.rows, WIDTH)
+    training = Training(arguments.rows)
 
     def step() -> tuple[float, float]:
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        module(rows).square().mean().backward()
-        passed = time.perf_counter()
-        optimizer.step()
-        return passed - start, time.perf_counter() - passed
+        moments = [time.perf_counter()]
+        training.step(lambda: moments.append(time.perf_counter()))
+        return moments[1] - moments[0], time.perf_counter() - moments[1]
 
     found = defaultdict(list)
     for _ in range(arguments.rounds):

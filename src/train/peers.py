@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import repeat
@@ -111,8 +111,8 @@ class Peers:
             while left and time.monotonic() < self._gathered:
                 time.sleep(_AGAIN_S)
                 left = self._reach(senders, left, content)
-        if left:
-            log.info("not told why this host ends, since they cannot be reached: %s", ", ".join(left))
+        for host, fault in left.items():
+            log.info("host %s was not told why this one ends: %s", host, fault)
 
     def cause(self, seconds: float = WAIT_S) -> Word | None:
         """Wait for a host that knows the cause; None once all have spoken without, in `seconds`, or told to stop."""
@@ -167,22 +167,22 @@ class Peers:
         """Hosts that have said nothing."""
         return [host for host in self._others if host not in self._words]
 
-    def _reach(self, senders: ThreadPoolExecutor, hosts: list[str], content: bytes) -> list[str]:
-        """Send to hosts; return those that may listen later and would wait for this host's ranks till then."""
-        told = list(senders.map(self._send, hosts, repeat(content)))
+    def _reach(self, senders: ThreadPoolExecutor, hosts: Iterable[str], content: bytes) -> dict[str, OSError]:
+        """Send to hosts; return the faults of those that may listen later and would wait for its ranks."""
+        faults = list(senders.map(self._send, hosts, repeat(content)))
         # A host that has spoken may be gone.
         self._take()
-        return [host for host, was in zip(hosts, told, strict=True) if not was and host not in self._words]
+        return {host: fault for host, fault in zip(hosts, faults, strict=True) if fault and host not in self._words}
 
-    def _send(self, host: str, content: bytes) -> bool:
-        """Tell one host; return whether it could be reached."""
+    def _send(self, host: str, content: bytes) -> OSError | None:
+        """Tell one host; return why it could not be reached."""
         try:
             with socket.create_connection((host, self._port), timeout=_CONNECT_S) as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
                 connection.sendall(content)
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
 
     def _hear(self, wakeup: int, end: float, is_over: Callable[[], bool]) -> None:
         """Take words until it is over, the time has come, or there is something at `wakeup`."""
