@@ -23,6 +23,7 @@ from .script_failure import TAIL_LINES, find_fault
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _OURS = ("PYTHONSAFEPATH", reports.SCRATCH_VARIABLE)
+_SITE = Path(__file__).parent / "site"
 _CHUNK = 1 << 16
 REDRAWN_EVERY_S = 10.0
 """A progress bar that is redrawn with carriage returns becomes a line at most so often."""
@@ -119,9 +120,9 @@ def _copy(output: int, relay: Relay) -> bool:
 
 
 def script_variables(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Environment of the script: its own folder can be imported from, what is ours is taken out."""
+    """Environment of the script: its own folder can be imported from, what is ours is taken out but for `settle`."""
     variables = {name: text for name, text in environ.items() if name not in _OURS}
-    paths = [str(folder), environ.get("PYTHONPATH", "")]
+    paths = [str(folder), environ.get("PYTHONPATH", ""), str(_SITE)]
     return {"PYTHONUNBUFFERED": "1", **variables, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 

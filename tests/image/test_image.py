@@ -21,6 +21,17 @@ if torch.distributed.get_rank() == 0:
 torch.distributed.destroy_process_group()
 """
 
+# Ends while gloo's thread waits for the interpreter, which it aborted: see src/train/settle.py.
+SUDDEN = """
+import sys, time, torch, torch.distributed as dist
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+sys.setswitchinterval(10)
+work = dist.all_reduce(torch.ones(4), async_op=True)
+del work
+end = time.monotonic() + 0.1
+while time.monotonic() < end: pass
+"""
+
 
 @pytest.fixture(scope="module")
 def config(docker: Callable, image: str) -> dict:
@@ -144,6 +155,11 @@ def test_processes_exchange_tensors_where_nothing_can_be_written(run: Callable, 
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["total", "2"]
+
+
+def test_a_script_that_others_start_ends_well_after_its_last_collective(run: Callable) -> None:
+    done = run("python3", "-c", SUDDEN)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("user", ["0:0", "65534:65534", "12345:12345"])

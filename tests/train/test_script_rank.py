@@ -104,6 +104,28 @@ def test_a_good_script_leaves_no_report(script):
     assert run.reports == []
 
 
+def test_a_script_that_ends_right_after_its_last_collective_ends_well(script):
+    """gloo's thread still waits for the interpreter then, and aborted the process when it was taken down."""
+    run = script(
+        "import sys, time, torch, torch.distributed as dist\n"
+        "dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)\n"
+        "sys.setswitchinterval(10)  # the main thread lets go of the interpreter when it waits for something, only\n"
+        "work = dist.all_reduce(torch.ones(4), async_op=True)\n"
+        "del work\n"
+        "end = time.monotonic() + 0.1\n"
+        "while time.monotonic() < end: pass\n"
+    )
+    assert (run.ending(), run.output.read_text()) == (0, "")
+
+
+def test_a_script_keeps_a_site_customization_of_its_own(script, tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "sitecustomize.py").write_text("print('mine')\n")
+    run = script("print('script')\n")
+    assert run.ending() == 0
+    assert run.output.read_text() == "mine\nscript\n"
+
+
 @pytest.mark.parametrize(
     ("world", "hosts", "before"),
     [("4", '["a", "b"]', "[b rank 3] "), ("1", '["a", "b"]', "[b] "), ("4", '["b"]', "[rank 3] "), ("1", '["b"]', "")],

@@ -71,7 +71,9 @@ class SDK:
                 timeout=seconds,
             )
         text = COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace"))
-        assert flow.returncode == 0, text
+        # Last what the containers said last: the SDK's own traceback says nothing of them.
+        said = [line for line in text.splitlines() if " | " in line or "algo-" in line]
+        assert flow.returncode == 0, "\n".join([text, "", *said[-40:]])
         return text
 
     def environ(self) -> dict[str, str]:
