@@ -61,8 +61,8 @@ COPY src src
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip install --no-deps --prefix /part/opt/venv /wheels/*.whl \
     && trim /part/opt/venv/lib/python3.11/site-packages \
-    # Scripts that SDK v3 starts are not started by us.
-    && echo 'import twofold.train.settle' >/part/opt/venv/lib/python3.11/site-packages/twofold.pth
+    # For scripts that are not started by us, such as those of SDK v3.
+    && printf '%s\n' twofold/train/site 'import twofold_settle' >/part/opt/venv/lib/python3.11/site-packages/twofold.pth
 
 
 # Nothing of this stays in the image but what it writes.

@@ -120,7 +120,7 @@ def _copy(output: int, relay: Relay) -> bool:
 
 
 def script_variables(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Environment of the script: its own folder can be imported from, what is ours is taken out but for `settle`."""
+    """Environment of the script: its own folder can be imported from, what is ours is taken out but for `site`."""
     variables = {name: text for name, text in environ.items() if name not in _OURS}
     paths = [str(folder), environ.get("PYTHONPATH", ""), str(_SITE)]
     return {"PYTHONUNBUFFERED": "1", **variables, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -21,7 +21,7 @@ if torch.distributed.get_rank() == 0:
 torch.distributed.destroy_process_group()
 """
 
-# Ends while gloo's thread waits for the interpreter, which it aborted: see src/train/settle.py.
+# Ends while gloo's thread waits for the interpreter, which it aborted: see src/train/site/twofold_settle.py.
 SUDDEN = """
 import sys, time, torch, torch.distributed as dist
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)

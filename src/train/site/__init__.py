@@ -1,1 +1,1 @@
-"""A folder for PYTHONPATH of scripts, where Python looks for `sitecustomize` at its start. Nothing here is imported."""
+"""A folder for PYTHONPATH of scripts, where any Python looks for `sitecustomize` at its start. It needs no Twofold."""

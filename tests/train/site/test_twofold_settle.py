@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from twofold.train.settle import settle
+from twofold.train.site.twofold_settle import settle
 
 START = """
 import sys, time, torch, torch.distributed as dist
@@ -19,7 +19,7 @@ del work
 end = time.monotonic() + 0.1
 while time.monotonic() < end: pass
 """
-IMPORT = "import twofold.train.settle"
+IMPORT = "import twofold.train.site.twofold_settle"
 
 
 def run(source: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +58,7 @@ def test_threads_that_want_nothing_are_seen_to_at_once():
     done = run(
         START.format(first=IMPORT)
         + "dist.all_reduce(torch.ones(4))\n"
-        + "from twofold.train.settle import settle\n"
+        + "from twofold.train.site.twofold_settle import settle\n"
         + "before = time.monotonic(); settle(); print(time.monotonic() - before)\n"
     )
     assert float(done.stdout) < 0.5
