@@ -50,11 +50,16 @@ def run(environ: Mapping[str, str]) -> int:
         logs.configure(job.log_level, host=job.cluster.speaker)
         with outcome.room_for_failure(paths):
             return _run_job(job, environ)
-    except Exception as error:
-        text = outcome.failure_text(error)
-        log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
-        outcome.write_failure(paths, text)
-        return outcome.exit_code(error)
+    except Exception as error:  # noqa: BLE001 - logged with its traceback by `_fail`
+        return _fail(paths, error)
+
+
+def _fail(paths: Paths, error: Exception) -> int:
+    """Say why the job fails, and return its exit code."""
+    text = outcome.failure_text(error)
+    log.error("%s", text, exc_info=None if isinstance(error, TwofoldError) else error)
+    outcome.write_failure(paths, text)
+    return outcome.exit_code(error)
 
 
 def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
@@ -62,9 +67,11 @@ def _run_job(job: TrainingJob, environ: Mapping[str, str]) -> int:
     with listening(job.cluster, port) as peers:
         try:
             return _run_ranks(job, environ, peers)
-        except Exception as error:
-            peers.tell(on_host(job.cluster, outcome.failure_text(error)), outcome.exit_code(error), lost=False)
-            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback by `_fail`
+            # Written first: others may not listen yet, and this host may be stopped while it waits for them.
+            code = _fail(job.paths, error)
+            peers.tell(on_host(job.cluster, outcome.failure_text(error)), code, lost=False)
+            return code
 
 
 def _run_ranks(job: TrainingJob, environ: Mapping[str, str], peers: Peers) -> int:

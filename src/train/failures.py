@@ -83,9 +83,9 @@ def settle(job: TrainingJob, ending: Ending, directory: Path, memory: Memory, pe
     log.error("%s%s", f"{report.source}: " if report.source else "", text)
     kept = _write_full(job, found, directory)
     text += f" All ranks: {kept} in the output data." if kept else ""
+    outcome.write_failure(job.paths, text)
     if not lost:
         peers.tell(text, report.exit_code, lost=False)
-    outcome.write_failure(job.paths, text)
     return report.exit_code
 
 

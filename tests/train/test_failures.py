@@ -138,11 +138,11 @@ def test_the_users_own_failure_file_wins(with_code, fail_here):
     assert fail_here(paths) == "mine"
 
 
-def settled(paths, scratch, *left, memory=NO_SHORTAGE, returncode=1, stopped=False):
+def settled(paths, scratch, *left, memory=NO_SHORTAGE, returncode=1, stopped=False, peers=ALONE):
     for report in left:
         reports.write(scratch, report)
     job = read_training_job(paths, {})
-    code = settle(job, Ending(returncode, stopped=stopped, killed=False), scratch, memory, ALONE)
+    code = settle(job, Ending(returncode, stopped=stopped, killed=False), scratch, memory, peers)
     return code, paths.failure.read_text() if paths.failure.exists() else None
 
 
@@ -165,6 +165,18 @@ def test_a_rank_killed_for_memory(make_tree, tmp_path, memory, starts):
     assert code == 137
     assert found.startswith(starts)
     assert memory.peak in found
+
+
+def test_the_failure_file_is_there_before_others_are_told(make_tree, tmp_path):
+    """Telling those that do not listen yet takes seconds, in which this host may be stopped."""
+    paths, there = make_tree({}), []
+
+    class Watched(Peers):
+        def tell(self, *_, **__):
+            there.append(paths.failure.read_text())
+
+    _, found = settled(paths, tmp_path, KILLED, peers=Watched(Cluster(), 0, None))
+    assert there == [found]
 
 
 def test_an_agent_killed_for_memory(make_tree, tmp_path):

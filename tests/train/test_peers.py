@@ -258,6 +258,7 @@ def test_a_host_that_fails_before_its_ranks_is_named_and_not_waited_for(make_tre
         paths.code.mkdir()
         for run in runs:
             run.wait_for("127.0.0.1: told why this host ends once they listen")
+            assert run.failure.startswith("configuration: sagemaker_program is 'train.py', and ")
         if host == HOSTS[0]:
             (paths.code / "train.py").write_text("import torch.distributed as dist\ndist.init_process_group('gloo')\n")
         runs.append(start_verb("twofold.train", paths, environ=meeting))
