@@ -21,16 +21,7 @@ if torch.distributed.get_rank() == 0:
 torch.distributed.destroy_process_group()
 """
 
-# Ends while gloo's thread waits for the interpreter, which it aborted: see src/train/site/twofold_settle.py.
-SUDDEN = """
-import sys, time, torch, torch.distributed as dist
-dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-sys.setswitchinterval(10)
-work = dist.all_reduce(torch.ones(4), async_op=True)
-del work
-end = time.monotonic() + 0.1
-while time.monotonic() < end: pass
-"""
+SUDDEN = (Path(__file__).parents[1] / "scripts" / "sudden.py").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from twofold.train.script_rank import Relay
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 DEADLINE = 60
 
 
@@ -106,15 +108,7 @@ def test_a_good_script_leaves_no_report(script):
 
 def test_a_script_that_ends_right_after_its_last_collective_ends_well(script):
     """gloo's thread still waits for the interpreter then, and aborted the process when it was taken down."""
-    run = script(
-        "import sys, time, torch, torch.distributed as dist\n"
-        "dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)\n"
-        "sys.setswitchinterval(10)  # the main thread lets go of the interpreter when it waits for something, only\n"
-        "work = dist.all_reduce(torch.ones(4), async_op=True)\n"
-        "del work\n"
-        "end = time.monotonic() + 0.1\n"
-        "while time.monotonic() < end: pass\n"
-    )
+    run = script((SCRIPTS / "sudden.py").read_text())
     assert (run.ending(), run.output.read_text()) == (0, "")
 
 

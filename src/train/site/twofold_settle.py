@@ -7,7 +7,7 @@
 A script may have saved all it had and still end like that, if its rank does nothing after its last collective.
 Importing this module puts a look at those threads behind all that is registered to run at exit, as long as it is
 imported first: `sitecustomize.py` does so in every Python that script mode starts, `twofold.pth` in every one of the
-image. It costs such a start less than a millisecond, and needs nothing but Python.
+image. It costs such a start about a millisecond, and needs nothing but Python.
 
 Source: https://github.com/pytorch/pytorch/pull/179291, which would mend it in torch and was given up; seen with 2.13.
 """

@@ -3,23 +3,13 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from twofold.train.site.twofold_settle import settle
 
-START = """
-import sys, time, torch, torch.distributed as dist
-{first}
-dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-sys.setswitchinterval(10)  # the main thread lets go of the interpreter when it waits for something, only
-"""
-COLLECTIVE = """
-work = dist.all_reduce(torch.ones(4), async_op=True)
-del work
-end = time.monotonic() + 0.5
-while time.monotonic() < end: pass
-"""
-IMPORT = "import twofold.train.site.twofold_settle"
+SUDDEN = (Path(__file__).parents[2] / "scripts" / "sudden.py").read_text()
+IMPORT = "import twofold.train.site.twofold_settle\n"
 
 
 def run(source: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +24,7 @@ def test_there_is_nothing_to_wait_for_without_gloo():
 
 def test_torch_aborts_a_process_that_ends_right_after_a_collective():
     """What this module is for: once this fails, torch no longer does so, and the module can go."""
-    done = run(START.format(first="") + COLLECTIVE)
+    done = run(SUDDEN)
     assert done.returncode == -6
     assert "terminate called without an active exception" in done.stderr
 
@@ -50,15 +40,16 @@ def test_torch_aborts_a_process_that_ends_right_after_a_collective():
     ids=["end", "code", "message", "destroyed"],
 )
 def test_a_process_that_ends_right_after_a_collective_ends_as_it_means_to(last, code, printed):
-    done = run(START.format(first=IMPORT) + COLLECTIVE + last)
+    done = run(IMPORT + SUDDEN + last)
     assert (done.returncode, done.stderr) == (code, printed)
 
 
 def test_threads_that_want_nothing_are_seen_to_at_once():
     done = run(
-        START.format(first=IMPORT)
-        + "dist.all_reduce(torch.ones(4))\n"
-        + "from twofold.train.site.twofold_settle import settle\n"
-        + "before = time.monotonic(); settle(); print(time.monotonic() - before)\n"
+        "import time, torch, torch.distributed as dist\n"
+        "from twofold.train.site.twofold_settle import settle\n"
+        "dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)\n"
+        "dist.all_reduce(torch.ones(4))\n"
+        "before = time.monotonic(); settle(); print(time.monotonic() - before)\n"
     )
     assert float(done.stdout) < 0.5
